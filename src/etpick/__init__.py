@@ -1,0 +1,3 @@
+"""etpick: find particles in cryo-electron tomograms."""
+
+__version__ = "0.1.0"
