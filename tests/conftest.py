@@ -1,0 +1,15 @@
+"""Fixtures that several test folders share."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real and simulated tomograms that developers keep beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the developers' data folder ../shared/data is not here")
+    return SHARED_DATA
