@@ -1,0 +1,191 @@
+"""What etpick does, as functions: the one place where files, training, picking and scoring meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.checkpoint import DESCRIPTION, Model, load_model
+from etpick.config import PickingConfig, build, recipe
+from etpick.errors import InputError, OutputError
+from etpick.evaluation.metrics import Evaluation
+from etpick.evaluation.metrics import evaluate as evaluate_particles
+from etpick.io.picks import read_picks, write_picks
+from etpick.io.project import load_project
+from etpick.io.tomograms import find_tomograms, open_tomogram
+from etpick.picking import Found, Picker
+from etpick.training import OnProgress, train_model
+from etpick.types import Dataset, ParticleClass, Particles, Tomogram
+
+
+def train(
+    project: Path | str | Dataset,
+    out: Path | str | None = None,
+    *,
+    network: str = "fast",
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> Model:
+    """Train on a project file, or on a Dataset made of arrays, and return the model.
+
+    With `out` the model is kept in that folder. `options` are fields of `etpick.config.TrainingConfig`,
+    for example max_minutes, steps, seed; None leaves a default. Raises EtpickError.
+    """
+    dataset = project if isinstance(project, Dataset) else load_project(project)
+    config = recipe(network, **options)
+    folder = None if out is None else Path(out)
+    return train_model(
+        dataset, config, folder, resume=resume, overwrite=overwrite, device=device,
+        on_progress=on_progress, should_stop=should_stop,
+    )  # fmt: skip
+
+
+def pick(
+    model: Model | Path | str,
+    tomogram: Path | str | NDArray[Any] | Tomogram,
+    *,
+    spacing_A: float | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Particles:
+    """Find the particles of one tomogram, best first, in its own voxels.
+
+    An array [z, y, x] needs `spacing_A`. `options` are fields of `etpick.config.PickingConfig`, for example
+    min_score, device. Raises EtpickError.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    picker = Picker(loaded, _picking(options))
+    return picker(open_tomogram(tomogram, spacing_A=spacing_A), on_progress).picks
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """One tomogram done by `pick_files`: what was found, and where it was written."""
+
+    tomogram: Tomogram
+    found: Found
+    files: tuple[Path, ...]
+
+
+def pick_files(
+    model: Path | str,
+    tomograms: Sequence[Path | str],
+    out: Path | str,
+    *,
+    spacing_A: float | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    on_start: Callable[[Path, int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_done: Callable[[Picked], None] | None = None,
+    **options: Any,
+) -> list[Picked]:
+    """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
+
+    `resume` passes over tomograms whose files are there already. Nothing is picked where a file would be
+    overwritten or two tomograms share a name. Raises EtpickError.
+    """
+    picker = Picker(load_model(model), _picking(options))
+    paths, folder = find_tomograms(tomograms), Path(out)
+    targets = {path: _targets(path, folder) for path in paths}
+    _check_targets(targets)
+    if resume:
+        paths = [p for p in paths if not all(t.exists() for t in targets[p])]
+        overwrite = True
+    elif not overwrite and (there := [t for p in paths for t in targets[p] if t.exists()]):
+        raise OutputError(
+            f"{there[0]} exists already{f' and {len(there) - 1} more' if len(there) > 1 else ''}: choose another "
+            "folder with --out, pick only what is missing with --resume, or replace them with --overwrite"
+        )
+    done = []
+    for number, path in enumerate(paths):
+        if on_start:
+            on_start(path, number, len(paths))
+        tomogram = open_tomogram(path, spacing_A=spacing_A)
+        found = picker(tomogram, on_progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [c.name for c in picker.model.classes]
+        for target in targets[path]:
+            write_picks(
+                target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite
+            )
+        done.append(Picked(tomogram, found, targets[path]))
+        if on_done:
+            on_done(done[-1])
+    return done
+
+
+def _picking(options: Mapping[str, Any]) -> PickingConfig:
+    return build(PickingConfig, {name: value for name, value in options.items() if value is not None})
+
+
+def _targets(path: Path, folder: Path) -> tuple[Path, ...]:
+    from etpick.io.table import tomogram_name
+
+    name = tomogram_name(path)
+    return folder / f"{name}.csv", folder / f"{name}.star"
+
+
+def _check_targets(targets: Mapping[Path, tuple[Path, ...]]) -> None:
+    seen: dict[Path, Path] = {}
+    for path, (first, *_) in targets.items():
+        if first in seen:
+            raise InputError(f"{seen[first]} and {path} would both be written to {first}: pick them in two runs")
+        seen[first] = path
+
+
+def evaluate(
+    picks: Particles | Sequence[Particles],
+    truth: Particles | Sequence[Particles],
+    classes: Sequence[ParticleClass],
+    spacing_A: float | None = None,
+) -> Evaluation:
+    """Score picks against truth, one tomogram or many, in voxels of the same files.
+
+    `spacing_A` may be left out where the picks or the truth carry it. Raises InputError.
+    """
+    found = [picks] if isinstance(picks, Particles) else list(picks)
+    true = [truth] if isinstance(truth, Particles) else list(truth)
+    spacings = [spacing_A or f.spacing_A or t.spacing_A for f, t in zip(found, true, strict=True)]
+    if any(s is None for s in spacings):
+        raise InputError("the picks do not say the spacing of their tomogram: pass spacing_A, the Å per voxel")
+    return evaluate_particles(found, true, classes, [float(s) for s in spacings if s is not None])
+
+
+def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list[str]:
+    """Lines about tomograms, pick files, project files and model folders: what they hold, what looks wrong.
+
+    Pick files named beside tomograms are held against every one of them whose name they begin with, or
+    against the only one. Raises EtpickError for what cannot be read.
+    """
+    from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
+    from etpick.io.picks import FORMATS
+    from etpick.io.table import belongs_to, tomogram_name
+
+    models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
+    projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
+    picks = [Path(p) for p in paths if Path(p).suffix in FORMATS]
+    rest = [p for p in paths if Path(p) not in {*models, *projects, *picks}]
+    tomograms = [open_tomogram(p, spacing_A=spacing_A) for p in (find_tomograms(rest) if rest else [])]
+    lines: list[str] = []
+    for tomogram in tomograms:
+        own = [p for p in picks if len(tomograms) == 1 or belongs_to(p.stem, tomogram.name)]
+        sets = [(p.name, read_picks(p, tomogram=tomogram)) for p in own]
+        lines += [*inspect_tomogram(tomogram, sets).lines(), ""]
+        picks = [p for p in picks if p not in own]
+    for path in picks:
+        lines += [*inspect_picks(path.name, read_picks(path, spacing_A=spacing_A)).lines(), ""]
+    for path in projects:
+        lines += [*inspect_project(path).lines(), ""]
+    for path in models:
+        lines += [*load_model(path).lines(), ""]
+    return lines[:-1]

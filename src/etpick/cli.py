@@ -1,0 +1,322 @@
+"""The command line. It builds configurations, calls `etpick.api` and shows what comes back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etpick import __version__
+from etpick.config import PickingConfig, TrainingConfig
+from etpick.errors import EtpickError
+
+if TYPE_CHECKING:
+    from etpick.training import TrainingProgress
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """Shows commands in the order of the work, and errors as one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EtpickError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            raise click.ClickException("stopped") from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="etpick")
+def main() -> None:
+    """Find particles in cryo-electron tomograms.
+
+    Mark a few dozen centres, then: etpick init → train → pick → evaluate. `etpick demo` shows it all on
+    simulated tomograms. Sizes are in Å, positions in voxels of the tomogram's file.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+def _from_config(kind: type[PickingConfig | TrainingConfig], *names: str) -> Callable[[Any], Any]:
+    """Options for fields of a config; help and default come from the field."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            field = kind.model_fields[name]
+            flag = "--" + name.replace("_A", "").replace("_vx", "").replace("_", "-")
+            default = "" if field.default is None else f"  [default: {field.default}]"
+            option_type = {"steps": int, "patch_vx": int, "batch": int, "seed": int, "tile_vx": int,
+                           "validations": int, "device": str}.get(name, float)  # fmt: skip
+            text = f"{field.description or name.replace('_', ' ')}{default}"
+            command = click.option(flag, name, type=option_type, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+def _diameters(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    out = {}
+    for value in values:
+        name, _sep, number = value.partition("=")
+        try:
+            out[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not NAME=Å, for example ribosome=280") from None
+        if not name or not out[name] > 0:
+            raise click.BadParameter(f"{value!r} needs a name and a positive diameter in Å")
+    return out
+
+
+diameter_option = click.option(
+    "--diameter", "diameters", multiple=True, callback=_diameters, metavar="NAME=Å",
+    help="a class and its particles' diameter in Å; once for each class",
+)  # fmt: skip
+spacing_option = click.option(
+    "--spacing", "spacing_A", type=float, default=None, help="Å per voxel, where the header lies"
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="replace what is there")
+
+
+@main.command()
+@click.argument("out", type=FOLDER, default=Path("demo"))
+@click.option("--minutes", type=float, default=2.5, show_default=True, help="training time")
+@click.option("--seed", type=int, default=0, show_default=True)
+@overwrite_option
+def demo(out: Path, minutes: float, seed: int, overwrite: bool) -> None:
+    """Simulate, train, pick and score, and leave a report to look at in OUT."""
+    from etpick.demo import run_demo
+
+    with _bars() as bars:
+        result = run_demo(out, minutes=minutes, seed=seed, overwrite=overwrite, stages=bars)
+    click.echo(result)
+
+
+@main.command()
+@click.argument("out", type=FOLDER)
+@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="how many tomograms")
+@click.option("--shape", type=click.IntRange(16), nargs=3, default=(64, 192, 192), show_default=True,
+              metavar="Z Y X", help="voxels")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--spacing", "spacing_A", type=float, default=10.0, show_default=True, help="Å per voxel")
+@click.option("--maps", type=click.Path(exists=True, path_type=Path), help="folder of density maps or atomic models")
+@click.option("--species", multiple=True, metavar="NAME …", help="which of them, by file name; all if not given")
+@click.option("--particles", "particles_per_class", type=click.IntRange(1), help="particles of each class in a tomogram")
+@overwrite_option
+def simulate(out: Path, **options: Any) -> None:
+    """Simulate tomograms with known particles: NAME.mrc, truth NAME.csv, NAME_occupancy.npz."""
+    from etpick.simulate.files import simulate_folder
+
+    with _bars() as bars:
+        paths = simulate_folder(out, **options, on_progress=bars.stage("simulating"))
+    click.echo(f"{len(paths)} tomograms with their truth are in {out}")
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@diameter_option
+@click.option("--out", type=FILE, default=Path("project.toml"), show_default=True, help="the project file to write")
+@click.option("--validate", multiple=True, metavar="NAME", help="tomograms that choose the model; the last if not given")
+@click.option("--partial", is_flag=True, help="some particles in the tomograms were left unmarked")
+@spacing_option
+@overwrite_option
+def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **options: Any) -> None:
+    """Write a project file for the tomograms in SOURCES and the pick files found beside them by name."""
+    from etpick.io.init import init_project
+
+    project = init_project(
+        sources, labels="partial" if partial else "complete", validate=list(validate) or None, **options
+    )
+    click.echo("\n".join(project.lines()))
+
+
+@main.command()
+@click.argument("project", type=click.Path(path_type=Path))
+@click.option("--out", type=FOLDER, required=True, help="folder for the model")
+@click.option("--network", type=click.Choice(["fast", "paper"]), default="fast", show_default=True,
+              help="fast: half-resolution output; paper: the published 3D-ResUNet")  # fmt: skip
+@_from_config(TrainingConfig, "max_minutes", "steps", "seed", "spacing_A", "patch_vx", "batch", "learning_rate",
+              "label_diameter_vx", "validations", "alpha")  # fmt: skip
+@click.option("--label-shape", type=click.Choice(["cubic", "ball", "truncated-ball"]), default=None)
+@_from_config(PickingConfig, "device")
+@click.option("--resume", is_flag=True, help="go on where a stopped training was")
+@overwrite_option
+def train(project: Path, **options: Any) -> None:
+    """Train on a project file. Ctrl-C stops and keeps the state; --resume goes on."""
+    from etpick import api
+
+    options["device"] = options["device"] or "auto"
+    stop = _StopFlag()
+    with _bars() as bars:
+        model = api.train(project, on_progress=bars.training(), should_stop=stop, **options)
+    place = model.validation["localisation"]
+    click.echo(f"model in {options['out']}: {_score_line(place)} on validation")
+    for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
+        click.echo(f"  {c.name}: picks from score {threshold:.2f}")
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("tomograms", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=FOLDER, default=Path("picks"), show_default=True, help="folder for NAME.csv and NAME.star")
+@_from_config(PickingConfig, "min_score", "tile_vx", "device")
+@click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
+@click.option("--resume", is_flag=True, help="pass over tomograms that are picked already")
+@spacing_option
+@overwrite_option
+def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
+    """Find the particles in TOMOGRAMS, files or folders."""
+    from etpick import api
+
+    with _bars() as bars:
+        done = api.pick_files(
+            model, tomograms, on_start=bars.on_file, on_progress=bars.advance, on_done=bars.on_picked, **options
+        )
+    if not done:
+        click.echo("nothing left to pick: every tomogram has its files already")
+
+
+@main.command()
+@click.argument("picks", type=click.Path(path_type=Path))
+@click.argument("truth", type=click.Path(path_type=Path))
+@click.option("--model", type=FOLDER, help="for the classes' diameters")
+@diameter_option
+@click.option("--json", "json_path", type=FILE, help="write the scores here")
+@click.option("--rule", type=click.Choice(["radius", "shrec", "czii"]), default="radius", show_default=True,
+              help="radius: within half the diameter, one-to-one; shrec: on the occupancy volume; "
+              "czii: F-beta 4 within half the radius")  # fmt: skip
+@click.option("--occupancy", type=FILE, help="occupancy volume (.npz or .mrc), for --rule shrec")
+@spacing_option
+@overwrite_option
+def evaluate(picks: Path, truth: Path, json_path: Path | None, overwrite: bool, **options: Any) -> None:
+    """Score PICKS against TRUTH: two pick files, or two folders with files of the same names."""
+    from etpick.io.atomic import atomic_write
+    from etpick.judging import judge
+
+    options["diameters_A"] = options.pop("diameters")
+    judged = judge(picks, truth, **options)
+    click.echo("\n".join(judged.lines()))
+    if json_path:
+        with atomic_write(json_path, overwrite=overwrite) as temporary:
+            temporary.write_text(json.dumps(judged.to_dict(), indent=1) + "\n", encoding="utf-8")
+        click.echo(f"written to {json_path}")
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@spacing_option
+def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
+    """What is in these files, and is it sane? Tomograms (with picks beside or after them), picks, projects, models."""
+    from etpick import api
+
+    click.echo("\n".join(api.info(paths, spacing_A=spacing_A)))
+
+
+def _score_line(score: dict[str, Any]) -> str:
+    def show(value: float | None, digits: int = 3) -> str:
+        return "–" if value is None else f"{value:.{digits}f}"
+
+    return (
+        f"F1 {show(score['f1'])} (precision {show(score['precision'])}, recall {show(score['recall'])}, "
+        f"distance {show(score['mean_distance_vx'], 2)} voxels)"
+    )
+
+
+class _StopFlag:
+    """Set by Ctrl-C or a cluster's SIGTERM; the training loop reads it. A second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        click.echo("stopping after this step; once more stops at once", err=True)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+class _Bars:
+    """Progress on a terminal; without one, a line now and then."""
+
+    def __init__(self, progress: Any, terminal: bool) -> None:
+        self.progress, self.terminal = progress, terminal
+        self.task: Any = None
+
+    def say(self, message: str) -> None:
+        """A line above the bars."""
+        self.progress.console.print(message, highlight=False, markup=False)
+
+    def stage(self, name: str) -> Callable[[int, int], None]:
+        """A bar for a stage that reports (done, total)."""
+        self.task = self.progress.add_task(name, total=None)
+        return self.advance
+
+    def advance(self, done: int, total: int) -> None:
+        """Move the current bar."""
+        if self.task is not None:
+            self.progress.update(self.task, completed=done, total=total)
+
+    def on_file(self, path: Path, number: int, count: int) -> None:
+        """A new tomogram begins."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        self.stage(f"{path.name} ({number + 1} of {count})")
+
+    def on_picked(self, picked: Any) -> None:
+        """A tomogram is done."""
+        picks = picked.found.picks
+        counts = ", ".join(f"{(picks.classes == name).sum()} {name}" for name in sorted(set(picks.classes)))
+        self.say(f"{picked.tomogram.name}: {counts or 'no picks'} → {picked.files[0]}")
+        if picked.found.why_empty:
+            self.say(f"  {picked.found.why_empty}")
+
+    def training(self) -> Callable[[TrainingProgress], None]:
+        """A bar for training: loss, validation F1, remaining time."""
+        task = self.progress.add_task("training", total=None)
+
+        def show(p: TrainingProgress) -> None:
+            if p.message:
+                self.say(p.message)
+                return
+            f1 = "" if p.validation_f1 != p.validation_f1 else f"  validation F1 {p.validation_f1:.3f}"
+            text = f"loss {p.loss:.3f}{f1}"
+            self.progress.update(task, completed=p.step, total=p.steps, description=text)
+            if not self.terminal and (p.step % 100 == 0 or p.step == p.steps):
+                self.say(f"step {p.step} of {p.steps}, {text.strip()}, {p.minutes_left:.1f} minutes left")
+
+        return show
+
+
+@contextmanager
+def _bars() -> Iterator[_Bars]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield _Bars(progress, console.is_terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Every default, once. What the command line prints and what the code uses are these fields."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from etpick.errors import InputError
+
+NetworkName = Literal["fast", "paper"]
+LabelShape = Literal["cubic", "ball", "truncated-ball"]
+LossName = Literal["weighted", "dice"]
+
+SEGMENTATION_THRESHOLD: Final = 0.5  # t_seg of the paper, for its binary variant
+CANDIDATE_FLOOR: Final = 0.01  # maxima of the smoothed score map below this are not candidates
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AugmentationConfig(_Frozen):
+    """How training subtomograms are varied. Images and centres are transformed together."""
+
+    mirror: bool = Field(True, description="mirror each axis with probability ½")
+    warp_share: float = Field(0.5, ge=0, le=1, description="share of subtomograms that are rotated, scaled and bent")
+    rotation_deg: float = Field(15.0, ge=0, le=180, description="largest rotation about any axis")
+    scale: float = Field(0.05, ge=0, lt=0.5, description="largest relative change of size")
+    elastic: float = Field(0.03, ge=0, lt=0.2, description="largest elastic shift, as a share of the subtomogram")
+    noise: float = Field(0.2, ge=0, description="largest σ of added Gaussian noise, in σ of the tomogram")
+    contrast: float = Field(0.1, ge=0, lt=1, description="largest relative change of contrast")
+
+
+class TrainingConfig(_Frozen):
+    """How a network is trained. `recipe` gives the defaults of each network."""
+
+    network: NetworkName = "fast"
+    steps: int | None = Field(None, ge=1, description="optimiser steps; overrides epochs")
+    epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
+    max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
+    patch_vx: int = Field(48, ge=16, description="edge of a training subtomogram in working voxels")
+    batch: int = Field(4, ge=1, description="subtomograms per step")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    weight_decay: float = Field(0.01, ge=0)
+    loss: LossName = "weighted"
+    foreground_weight: float = Field(5.0, gt=0, description="weight of labelled voxels in the cross-entropy")
+    label_shape: LabelShape = "ball"
+    label_diameter_vx: float = Field(8.0, gt=1, description="diameter 2r+1 of a label in working voxels")
+    label_fraction: float | None = Field(
+        None, gt=0, le=1, description="label diameter as a share of the particle's, instead of a constant one"
+    )
+    background_share: float = Field(0.15, ge=0, le=1, description="share of subtomograms at random places")
+    hard_share: float = Field(0.1, ge=0, le=1, description="share of subtomograms where the network was wrong")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights; 0 switches averaging off")
+    augmentation: AugmentationConfig = AugmentationConfig()
+    validations: int = Field(12, ge=1, description="how many times the picks are validated during training")
+    alpha: float = Field(3.0, gt=0, description="α of F1^α = 2·P·R^α/(P+R^α), by which the model is selected")
+    spacing_A: float | None = Field(None, gt=0, description="working spacing; chosen from the diameters if not given")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainingConfig:
+        if self.patch_vx % 8:
+            raise ValueError(f"patch_vx {self.patch_vx} must be a multiple of 8, the network's coarsest voxel")
+        if self.background_share + self.hard_share > 1:
+            raise ValueError("background_share and hard_share together exceed 1")
+        return self
+
+
+class PickingConfig(_Frozen):
+    """How a tomogram is picked."""
+
+    tile_vx: int | None = Field(None, ge=32, description="edge of a tile in working voxels; from free memory if not given")
+    halo_vx: int = Field(16, ge=0, description="context around a tile that is read but not used")
+    pooling_kernel: int = Field(3, ge=3, description="kernel k of the mean pooling in MP-NMS, odd")
+    binary: bool = Field(False, description="pool the thresholded map, as the paper does, instead of probabilities")
+    min_score: float | None = Field(None, ge=0, le=1, description="one threshold for all classes, instead of the model's")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _check(self) -> PickingConfig:
+        if self.pooling_kernel % 2 == 0:
+            raise ValueError(f"pooling_kernel {self.pooling_kernel} must be odd")
+        return self
+
+
+T = TypeVar("T", bound=BaseModel)
+
+_PAPER: Final[dict[str, Any]] = {
+    "network": "paper",
+    "epochs": 60.0,
+    "patch_vx": 72,
+    "batch": 8,
+    "learning_rate": 1e-3,
+    "loss": "dice",
+    "label_shape": "truncated-ball",
+    "label_diameter_vx": 7.0,
+    "background_share": 0.0,
+    "hard_share": 0.0,
+    "ema": 0.0,
+    "augmentation": {"warp_share": 1.0, "noise": 0.0, "contrast": 0.0},
+}
+_FAST: Final[dict[str, Any]] = {"network": "fast", "steps": 5000}
+_RECIPES: Final[dict[str, dict[str, Any]]] = {"fast": _FAST, "paper": _PAPER}
+
+
+def recipe(network: str = "fast", **changes: Any) -> TrainingConfig:
+    """The training defaults of a network, with changes; None changes nothing. Raises InputError."""
+    if network not in _RECIPES:
+        raise InputError(f"there is no network {network!r}: choose one of {', '.join(_RECIPES)}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "epochs" in given and "steps" not in given:
+        given["steps"] = None
+    return build(TrainingConfig, _RECIPES[network] | given)
+
+
+def build(kind: type[T], values: dict[str, Any]) -> T:
+    """A config from values, with one sentence for each thing that does not fit. Raises InputError."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(_sentence(problem, kind) for problem in error.errors())) from None
+
+
+def _sentence(problem: Any, kind: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"there is no option {where!r}; known are {', '.join(kind.model_fields)}"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{where} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

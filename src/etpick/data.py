@@ -1,0 +1,250 @@
+"""Tomograms as the network sees them, and the subtomograms it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.config import TrainingConfig
+from etpick.geometry import rescale, rescaled_shape
+from etpick.ops.labels import label_diameters, render_labels
+from etpick.ops.normalise import Normalisation
+from etpick.ops.resample import apply_weights, axis_weights
+from etpick.ops.warp import Warp, mirror_block, random_warp
+from etpick.types import Box, FloatArray, ParticleClass, Particles, Shape3, Tomogram
+
+
+class Readable(Protocol):
+    """Something from which boxes of normalised voxels can be read."""
+
+    @property
+    def shape(self) -> Shape3:
+        """Sizes along z, y, x in working voxels."""
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """The voxels of a box, which may reach outside."""
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingVolume:
+    """A tomogram seen at the working spacing with normalised grey levels, box by box; no copy is made."""
+
+    tomogram: Tomogram
+    spacing_A: float
+    normalise: Normalisation
+
+    @property
+    def scale(self) -> float:
+        """Working voxels per voxel of the file; 1 where they differ by less than 0.1 %."""
+        scale = self.tomogram.spacing_A / self.spacing_A
+        return 1.0 if abs(scale - 1) < 1e-3 else scale
+
+    @property
+    def shape(self) -> Shape3:
+        """Sizes along z, y, x in working voxels."""
+        return rescaled_shape(self.tomogram.shape, self.scale)
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """The voxels of a box; beyond the tomogram's edges it is reflected."""
+        indices = [_reflected(a, b, n) for a, b, n in zip(box.start, box.stop, self.shape, strict=True)]
+        spans = [(int(i.min()), int(i.max()) + 1) for i in indices]
+        block = self._inside(spans)
+        for axis, (index, (first, stop)) in enumerate(zip(indices, spans, strict=True)):
+            if len(index) != stop - first or index[0] != first:
+                block = np.take(block, index - first, axis=axis)
+        return block
+
+    def _inside(self, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        if self.scale == 1:
+            z, y, x = (slice(a, b) for a, b in spans)
+            return self.normalise(np.asarray(self.tomogram.data[z, y, x]))
+        axes = [
+            axis_weights(a, b, self.scale, n) for (a, b), n in zip(spans, self.tomogram.shape, strict=True)
+        ]
+        z, y, x = (slice(first, first + weights.shape[1]) for first, weights in axes)
+        block = self.normalise(np.asarray(self.tomogram.data[z, y, x]))
+        return apply_weights(block, (axes[0][1], axes[1][1], axes[2][1]))
+
+    def to_working(self, positions: FloatArray) -> FloatArray:
+        """Positions in the file's voxels → working voxels."""
+        return rescale(positions, self.scale)
+
+    def to_file(self, positions: FloatArray) -> FloatArray:
+        """Positions in working voxels → the file's voxels."""
+        return rescale(positions, 1 / self.scale)
+
+
+def _reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
+    """Indices start … stop − 1 folded back into 0 … size − 1, the edge voxel repeated."""
+    index = np.arange(start, stop) % (2 * size)
+    return np.asarray(np.where(index < size, index, 2 * size - 1 - index), dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A box of a volume, with the volume's own voxels around it as context."""
+
+    volume: WorkingVolume
+    box: Box
+
+    @property
+    def shape(self) -> Shape3:
+        """Sizes along z, y, x in working voxels."""
+        return self.box.shape
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """The voxels of a box given relative to the window's corner."""
+        start, stop = np.add(box.start, self.box.start), np.add(box.stop, self.box.start)
+        return self.volume.read(Box((*start.tolist(),), (*stop.tolist(),)))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One tomogram to learn from: centres in working voxels, class numbers from 1, and what is held out."""
+
+    volume: WorkingVolume
+    positions: FloatArray
+    labels: NDArray[np.intp]
+    held_out: Box | None = None
+
+
+def make_source(
+    volume: WorkingVolume, particles: Particles, classes: Sequence[ParticleClass], held_out: Box | None = None
+) -> Source:
+    """A source from the particles of a tomogram; those in the held-out box are not learnt."""
+    number = {c.name: i for i, c in enumerate(classes, start=1)}
+    positions = volume.to_working(particles.positions)
+    labels = np.array([number[str(name)] for name in particles.classes], dtype=np.intp)
+    learn = np.ones(len(positions), bool) if held_out is None else ~held_out.contains(positions)
+    return Source(volume, positions[learn], labels[learn], held_out)
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A subtomogram before it is warped, with its labels as they will be after.
+
+    block: (b, b, b) source voxels. labels: (o, o, o) at the network's output resolution. weights: the same
+    shape, 0 where nothing is known (outside the tomogram, held out). `source` and `place` tell where it
+    was cut; `contrast` and `noise` how its grey levels are varied.
+    """
+
+    block: NDArray[np.float32]
+    warp: Warp
+    labels: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+    source: int
+    place: FloatArray
+    contrast: float
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Draws training subtomograms. The draw of a step depends on the seed and the step alone.
+
+    Places are labelled particles (each class in turn, each particle of a class once before any comes
+    again), random background, and `hard` places, (n, 4) rows of source number and position, where the
+    network took background for a particle.
+    """
+
+    sources: Sequence[Source]
+    diameters_vx: FloatArray
+    config: TrainingConfig
+    stride: int
+    hard: FloatArray
+
+    def batch(self, step: int) -> list[Patch]:
+        """The subtomograms of one step."""
+        return [self._patch(step * self.config.batch + i) for i in range(self.config.batch)]
+
+    def _patch(self, draw: int) -> Patch:
+        c, a = self.config, self.config.augmentation
+        rng = np.random.default_rng((c.seed, 1, draw))
+        source, place = self._place(rng, draw)
+        warp = random_warp(
+            rng, c.patch_vx, mirror=a.mirror, warp=rng.random() < a.warp_share,
+            rotation_deg=a.rotation_deg, scale=a.scale, elastic=a.elastic,
+        )  # fmt: skip
+        labels, weights = self._labels(self.sources[source], place, warp)
+        return Patch(
+            self._block(self.sources[source], place, warp), warp, labels, weights, source, place,
+            contrast=1 + rng.uniform(-a.contrast, a.contrast), noise=rng.uniform(0, a.noise),
+        )  # fmt: skip
+
+    def _place(self, rng: np.random.Generator, draw: int) -> tuple[int, FloatArray]:
+        """Source number and the point in working voxels around which to cut, at half voxels."""
+        kind = rng.random()
+        size = self.config.patch_vx
+        if kind < self.config.background_share:
+            weights = np.array([np.prod(s.volume.shape) for s in self.sources], dtype=float)
+            source = int(rng.choice(len(self.sources), p=weights / weights.sum()))
+            point = rng.uniform(0, self.sources[source].volume.shape)
+        elif kind < self.config.background_share + self.config.hard_share and len(self.hard):
+            row = self.hard[rng.integers(len(self.hard))]
+            source, point = int(row[0]), row[1:] + rng.uniform(-size / 4, size / 4, 3)
+        else:
+            source, index = self._particle(draw)
+            reach = size / 2 - self.diameters_vx[self.sources[source].labels[index] - 1] / 2
+            point = self.sources[source].positions[index] + rng.uniform(-1, 1, 3) * max(reach, size / 8)
+        return source, np.floor(point) + 0.5
+
+    def _particle(self, draw: int) -> tuple[int, int]:
+        """Every class once per cycle, every particle of a class once before any comes again."""
+        owners = [np.flatnonzero(self._all_labels[:, 1] == c) for c in self._present]
+        cycle, turn = divmod(draw, len(owners))
+        which = np.random.default_rng((self.config.seed, 2, cycle)).permutation(len(owners))[turn]
+        members = owners[which]
+        lap, item = divmod(cycle, len(members))
+        order = np.random.default_rng((self.config.seed, 3, int(which), lap)).permutation(len(members))
+        source, _, index = self._all_labels[members[order[item]]]
+        return int(source), int(index)
+
+    @cached_property
+    def _all_labels(self) -> NDArray[np.intp]:
+        """(n, 3): source number, class, index within the source."""
+        return np.concatenate([
+            np.column_stack([np.full(len(s.labels), i), s.labels, np.arange(len(s.labels))])
+            for i, s in enumerate(self.sources)
+        ])  # fmt: skip
+
+    @cached_property
+    def _present(self) -> NDArray[np.intp]:
+        return np.unique(self._all_labels[:, 1])
+
+    def _block(self, source: Source, place: FloatArray, warp: Warp) -> NDArray[np.float32]:
+        half = self.config.patch_vx // 2 if warp.moves_voxels_only else warp.reach
+        corner = (place + 0.5).astype(int)
+        block = source.volume.read(Box((*(corner - half).tolist(),), (*(corner + half).tolist(),)))
+        return mirror_block(block, warp) if warp.moves_voxels_only else block
+
+    def _labels(
+        self, source: Source, place: FloatArray, warp: Warp
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        c = self.config
+        near = (np.abs(source.positions - place) < warp.reach + c.label_diameter_vx).all(axis=1)
+        centres = warp.to_target(source.positions[near] - place)
+        numbers = source.labels[near]
+        diameters = label_diameters(self.diameters_vx[numbers - 1], c.label_diameter_vx, c.label_fraction)
+        edge = c.patch_vx // self.stride
+        shape = (edge, edge, edge)
+        labels = render_labels(centres, numbers, diameters, shape, kind=c.label_shape, stride=self.stride)
+        return labels, self._weights(source, place, warp, shape)
+
+    def _weights(self, source: Source, place: FloatArray, warp: Warp, shape: Shape3) -> NDArray[np.float32]:
+        known = Box((0, 0, 0), source.volume.shape)
+        low, high = place - warp.reach, place + warp.reach
+        inside = bool((low >= known.start).all() and (high <= np.array(known.stop) - 1).all())
+        held = source.held_out
+        if inside and (held is None or (high < held.start).any() or (low > held.stop).any()):
+            return np.ones(shape, np.float32)
+        points = np.indices(shape).reshape(3, -1).T * float(self.stride) + (self.stride - 1) / 2
+        origins = warp.to_source(points) + place
+        weights = known.contains(origins)
+        if held is not None:
+            weights &= ~held.contains(origins)
+        return weights.reshape(shape).astype(np.float32)

@@ -1,0 +1,267 @@
+"""From a tomogram to candidates: plan → predict → find. Rows of tiles stream through; nothing is kept whole."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from etpick.config import CANDIDATE_FLOOR, SEGMENTATION_THRESHOLD, PickingConfig
+from etpick.data import Readable
+from etpick.errors import EtpickError
+from etpick.nn.networks import Network, PaperNet
+from etpick.ops.labels import render_labels
+from etpick.ops.peaks import (
+    local_maxima,
+    mean_pool,
+    pooling_iterations,
+    refine,
+    sample_mean,
+)
+from etpick.tiles import COARSEST_VX, Plan, plan_tiles
+from etpick.types import FloatArray, Shape3
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+BYTES_PER_VOXEL: Final = {"FastNet": 110, "PaperNet": 700}  # measured peak of a forward pass, float32
+MEMORY_SHARE: Final = 0.25  # of the free memory
+MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
+_CLASS_REACH: Final = 1  # classes are averaged over 3×3×3 output voxels around a centre
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Score maps of a slab of z at the network's output resolution.
+
+    start: first output slice. foreground: (z, y, x) chance of any particle, 1 − P(background). classes:
+    (c, z, y, x) float16, the chance of each class given that there is a particle.
+    """
+
+    start: int
+    foreground: NDArray[np.float32]
+    classes: NDArray[np.float16]
+
+    @property
+    def stop(self) -> int:
+        """One past the last output slice."""
+        return self.start + len(self.foreground)
+
+    def __add__(self, below: Scores) -> Scores:
+        """This slab with the next one appended."""
+        return Scores(
+            self.start,
+            np.concatenate([self.foreground, below.foreground]),
+            np.concatenate([self.classes, below.classes], axis=1),
+        )
+
+    def tail(self, start: int) -> Scores:
+        """The slab from an output slice on."""
+        cut = max(0, start - self.start)
+        return Scores(self.start + cut, self.foreground[cut:], self.classes[:, cut:])
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Local maxima of the smoothed score map: positions (n, 3) in working voxels, raw scores (n,) in 0–1,
+    class chances (n, c)."""
+
+    positions: FloatArray
+    raw: FloatArray
+    classes: FloatArray
+
+    def select(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Candidates:
+        """Those at an index or mask."""
+        return Candidates(self.positions[index], self.raw[index], self.classes[index])
+
+
+@dataclass(frozen=True)
+class PeakFinder:
+    """MP-NMS for labels of one diameter, in working voxels, on maps of a network's stride."""
+
+    label_vx: float
+    label_shape: str
+    stride: int
+    kernel: int = 3
+    binary: bool = False
+    floor: float = CANDIDATE_FLOOR
+
+    @property
+    def iterations(self) -> int:
+        """Mean poolings at output resolution."""
+        return pooling_iterations((self.label_vx - 1) / self.stride + 1, self.kernel)
+
+    @property
+    def context(self) -> int:
+        """Output slices beyond a slab that decide on maxima in it."""
+        return self.iterations * (self.kernel - 1) // 2 + 2
+
+    def ideal(self) -> float:
+        """What pooling leaves at the centre of a perfectly segmented label."""
+        size = 4 * self.context + 1
+        shape = (size, size, size)
+        centre = np.full((1, 3), size // 2 * self.stride + (self.stride - 1) / 2)
+        one, label = np.ones(1, dtype=np.intp), np.array([self.label_vx])
+        mask = render_labels(centre, one, label, shape, kind=self.label_shape, stride=self.stride)  # type: ignore[arg-type]
+        return float(mean_pool(mask.astype(np.float32), self.kernel, self.iterations).max())
+
+    def __call__(self, scores: Scores, first: int, last: int) -> Candidates:
+        """Candidates whose maximum lies in output slices [first, last) of the volume."""
+        raw = scores.foreground
+        if self.binary:
+            raw = (raw > SEGMENTATION_THRESHOLD).astype(np.float32)
+        smooth = mean_pool(raw, self.kernel, self.iterations)
+        smooth /= np.float32(self.ideal())
+        maxima = local_maxima(smooth, self.floor)
+        z = maxima[:, 0] + scores.start
+        maxima = maxima[(z >= first) & (z < last)]
+        positions = refine(smooth, maxima)
+        positions[:, 0] += scores.start
+        positions = positions * self.stride + (self.stride - 1) / 2
+        chances = sample_mean(scores.classes, maxima, _CLASS_REACH)
+        return Candidates(positions, np.minimum(smooth[tuple(maxima.T)].astype(np.float64), 1.0), chances)
+
+
+def choose_tile(shape: Shape3, network: Network, config: PickingConfig) -> Shape3:
+    """The tile to use: the network's own size, the one asked for, or the largest that memory allows."""
+    size = network.tile_size or config.tile_vx
+    if size:
+        return size, size, size
+    free = psutil.virtual_memory().available
+    voxels = min(free * MEMORY_SHARE, MEMORY_LIMIT) / BYTES_PER_VOXEL[type(network).__name__]
+    wanted = [-(-n // COARSEST_VX) * COARSEST_VX + 2 * config.halo_vx for n in shape]
+    tile: list[int] = []
+    for axis in np.argsort(wanted):
+        remaining = 3 - len(tile)
+        edge = int(voxels ** (1 / remaining)) // COARSEST_VX * COARSEST_VX
+        edge = min(wanted[axis], max(edge, 2 * config.halo_vx + COARSEST_VX))
+        voxels /= edge
+        tile.append(edge)
+    z, y, x = (tile[list(np.argsort(wanted)).index(axis)] for axis in range(3))
+    return z, y, x
+
+
+def predict(
+    volume: Readable, network: Network, plan: Plan, device: torch.device, on_progress: Progress | None = None
+) -> Iterator[Scores]:
+    """Score maps, one slab for each row of tiles in z, in order."""
+    stride, done = network.stride, 0
+    _, height, width = (-(-n // stride) for n in plan.shape)
+    for row in plan.rows:
+        z0, z1 = row[0].keep.start[0] // stride, -(-row[0].keep.stop[0] // stride)
+        slab: Scores | None = None
+        for tile in row:
+            foreground, classes = score_tile(network, volume.read(tile.read), device)
+            if slab is None:
+                depth = z1 - z0
+                slab = Scores(
+                    z0,
+                    np.empty((depth, height, width), np.float32),
+                    np.empty((len(classes), depth, height, width), np.float16),
+                )
+            at = tuple(
+                slice(a // stride, -(-b // stride)) for a, b in zip(tile.keep.start, tile.keep.stop, strict=True)
+            )[1:]
+            cut = tuple(
+                slice((a - r) // stride, -(-(b - r) // stride))
+                for a, b, r in zip(tile.keep.start, tile.keep.stop, tile.read.start, strict=True)
+            )
+            slab.foreground[:, *at] = foreground[cut]
+            slab.classes[:, :, *at] = classes[:, *cut]
+            done += 1
+            if on_progress:
+                on_progress(done, len(plan))
+        assert slab is not None  # a row has tiles
+        yield slab
+
+
+def score_tile(
+    network: Network, image: NDArray[np.float32], device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+    """(z, y, x) voxels → (1 − P(background), P(class | particle)) at output resolution."""
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        x = torch.from_numpy(image)[None, None].to(device)
+        p = network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
+        foreground = p.sum(dim=0)
+        chance = p / foreground.clamp_min(1e-12)
+        return foreground.cpu().numpy(), chance.to(torch.float16).cpu().numpy()
+
+
+def find(slabs: Iterable[Scores], depth: int, finder: PeakFinder) -> Candidates:
+    """Candidates of a whole volume, `depth` output slices deep, from its slabs in order."""
+    buffer: Scores | None = None
+    done, found = 0, []
+    for slab in slabs:
+        buffer = slab if buffer is None else buffer + slab
+        ready = depth if buffer.stop == depth else buffer.stop - finder.context
+        if ready > done:
+            found.append(finder(buffer, done, ready))
+            buffer, done = buffer.tail(ready - finder.context), ready
+    return Candidates(
+        np.concatenate([c.positions for c in found]),
+        np.concatenate([c.raw for c in found]),
+        np.concatenate([c.classes for c in found]),
+    )
+
+
+def search(
+    volume: Readable,
+    network: Network,
+    finder: PeakFinder,
+    config: PickingConfig,
+    device: torch.device,
+    on_progress: Progress | None = None,
+) -> Candidates:
+    """Plan, predict and find; out of memory, try again with smaller tiles, and say so."""
+    halo, tile = config.halo_vx, choose_tile(volume.shape, network, config)
+    if isinstance(network, PaperNet):
+        halo = min(halo, PAPER_HALO)
+    while True:
+        plan = plan_tiles(volume.shape, tile, halo, exact=network.tile_size is not None)
+        try:
+            slabs = predict(volume, network, plan, device, on_progress)
+            return find(slabs, -(-volume.shape[0] // network.stride), finder)
+        except (MemoryError, RuntimeError) as error:
+            smaller = _smaller(tile, halo)
+            if not is_out_of_memory(error) or network.tile_size is not None or smaller == tile:
+                raise
+            logger.warning("out of memory with tiles of %s voxels; going on with %s", tile, smaller)
+            tile = smaller
+
+
+PAPER_HALO: Final = 12  # DeepETPicker's default padding
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the processor or the card."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
+
+
+def _smaller(tile: Shape3, halo: int) -> Shape3:
+    least = 2 * halo + COARSEST_VX
+    z, y, x = (max(least, n // 2 // COARSEST_VX * COARSEST_VX) if n == max(tile) else n for n in tile)
+    return z, y, x
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:N` → the device. Raises EtpickError where it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise EtpickError(f"device {name!r} was asked for, but torch sees no CUDA card here: use --device cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise EtpickError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from None
+
+
+def with_floor(finder: PeakFinder, floor: float) -> PeakFinder:
+    """The finder with another lowest score for candidates."""
+    return replace(finder, floor=floor)

@@ -1,0 +1,250 @@
+"""Write a project file for tomograms and the pick files beside them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etpick.errors import InputError
+from etpick.io.atomic import atomic_write, refuse_existing
+from etpick.io.picks import FORMATS, class_of_label, read_table, resolve_labels
+from etpick.io.project import COLORS, Labels
+from etpick.io.sanity import describe_outside
+from etpick.io.table import PickTable, belongs_to, tomogram_name
+from etpick.io.tomograms import find_tomograms, open_tomogram
+
+
+@dataclass(frozen=True)
+class LabelledTomogram:
+    """A tomogram, the pick files that belong to it, and how many picks of each class they hold."""
+
+    path: Path
+    picks: tuple[Path, ...]
+    counts: Mapping[str, int]
+    validate: bool = False
+
+
+@dataclass(frozen=True)
+class NewProject:
+    """What `init_project` wrote, what it left out, and what deserves a look."""
+
+    path: Path
+    labelled: tuple[LabelledTomogram, ...]
+    left_out: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The summary to print."""
+        said = [f"{self.path}: {len(self.labelled)} labelled tomogram(s)"]
+        for item in self.labelled:
+            counts = ", ".join(f"{n} {name}" for name, n in item.counts.items()) or "no particles"
+            said.append(f"  {item.path.name}: {counts}{' (validates)' if item.validate else ''}")
+        said += [f"  left out, no picks beside it: {path.name}" for path in self.left_out]
+        return said + [f"  note: {note}" for note in self.notes]
+
+
+def init_project(
+    sources: Sequence[Path | str],
+    *,
+    diameters: Mapping[str, float],
+    out: Path | str,
+    spacing_A: float | None = None,
+    validate: Sequence[str] | None = None,
+    labels: Labels = "complete",
+    overwrite: bool = False,
+) -> NewProject:
+    """Find tomograms in files and folders, and the pick files beside them, and write the project file `out`.
+
+    A pick file belongs to a tomogram when its name is the tomogram's, alone or followed by `_`, `-`, `.` or a
+    blank and more: `t_1.csv`, `t_1_ribosomes.star`, never `t_10.csv`. Of several formats of one name CSV is
+    taken first. `diameters` are the classes in order, in Å. Tomograms without picks are left out.
+
+    `validate` names the tomograms to validate on; by default it is the last one with picks where there are at
+    least two, and none where there is one (training then holds regions of it back).
+
+    Raises InputError where nothing is found or classes do not fit, OutputError where `out` exists.
+    """
+    out = Path(out)
+    refuse_existing(out, overwrite)
+    if not diameters:
+        raise InputError("no class given: add --diameter NAME=Å for each, such as --diameter ribosome=280")
+    notes: list[str] = []
+    paths = find_tomograms(sources)
+    tables = {path: _tables_beside(path, paths, spacing_A, notes) for path in paths}
+    left_out = tuple(path for path in paths if not tables[path])
+    if len(left_out) == len(paths):
+        wanted = f"{tomogram_name(paths[0])}{{{','.join(FORMATS)}}}"
+        raise InputError(f"no picks beside the {len(paths)} tomogram(s): looked for files such as {wanted}")
+    _refuse_unknown(tables, list(diameters))
+    labelled = [_labelled(path, tables[path], list(diameters)) for path in paths if tables[path]]
+    _refuse_unused(labelled, diameters)
+    chosen = _validating(labelled, validate)
+    labelled = [LabelledTomogram(t.path, t.picks, t.counts, t.path in chosen) for t in labelled]
+    with atomic_write(out, overwrite=overwrite) as temporary:
+        temporary.write_text(_document(labelled, diameters, spacing_A, labels, out.parent), encoding="utf-8")
+    return NewProject(out, tuple(labelled), left_out, tuple(notes))
+
+
+def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
+    """The pick files in the folder of a tomogram that carry its name and not the longer one of another."""
+    own = tomogram_name(path)
+    others = [stem for t in tomograms if t.parent == path.parent and len(stem := tomogram_name(t)) > len(own)]
+    order = list(FORMATS)
+    chosen: dict[str, Path] = {}
+    for file in sorted(path.parent.iterdir(), key=lambda f: (f.stem, f.suffix.lower() not in order, f.name)):
+        mine = belongs_to(file.stem, own) and not any(belongs_to(file.stem, stem) for stem in others)
+        if file.is_file() and mine and file.suffix.lower() in order:
+            best = chosen.get(file.stem, file)
+            chosen[file.stem] = min(best, file, key=lambda f: order.index(f.suffix.lower()))
+    return list(chosen.values())
+
+
+def _tables_beside(
+    path: Path, tomograms: Sequence[Path], spacing_A: float | None, notes: list[str]
+) -> dict[Path, PickTable]:
+    """Pick files of a tomogram, read; a file that only resembles one (`t_1_CTF.txt`) becomes a note."""
+    tables: dict[Path, PickTable] = {}
+    files = picks_beside(path, tomograms)
+    if not files:
+        return tables
+    tomogram = open_tomogram(path, spacing_A=spacing_A)
+    for file in files:
+        try:
+            table = read_table(file, tomogram=tomogram)
+        except InputError as error:
+            if file.stem == tomogram.name:
+                raise
+            notes.append(f"not used as picks: {error}")
+            continue
+        tables[file] = table
+        if problem := describe_outside(table.positions, tomogram.shape):
+            notes.append(f"{file.name} does not fit {path.name}: {problem}")
+    return tables
+
+
+def _refuse_unknown(tables: Mapping[Path, Mapping[Path, PickTable]], classes: Sequence[str]) -> None:
+    labels = {str(label) for files in tables.values() for table in files.values() for label in table.labels}
+    unknown = sorted(label for label in labels - {"", "0"} if class_of_label(label, classes) is None)
+    if unknown:
+        raise InputError(
+            f"picks of class {', '.join(unknown)} but no diameter for it: add --diameter {unknown[0]}=Å "
+            f"(given: {', '.join(classes)})"
+        )
+
+
+def _labelled(path: Path, tables: Mapping[Path, PickTable], classes: Sequence[str]) -> LabelledTomogram:
+    counts: Counter[str] = Counter()
+    for file, table in tables.items():
+        counts.update(str(name) for name in resolve_labels(file, table.labels, classes))
+    return LabelledTomogram(path, tuple(tables), {name: counts[name] for name in classes if counts[name]})
+
+
+def _refuse_unused(labelled: Sequence[LabelledTomogram], diameters: Mapping[str, float]) -> None:
+    found = list(dict.fromkeys(name for tomogram in labelled for name in tomogram.counts))
+    if missing := [name for name in diameters if name not in found]:
+        raise InputError(
+            f"no pick of class {', '.join(missing)}: the pick files hold {', '.join(found) or 'nothing'}; "
+            "check the names after --diameter"
+        )
+
+
+def _validating(labelled: Sequence[LabelledTomogram], names: Sequence[str] | None) -> set[Path]:
+    if names is None:
+        with_picks = [tomogram.path for tomogram in labelled if tomogram.counts]
+        return set(with_picks[-1:]) if len(with_picks) > 1 else set()
+    by_name = {tomogram_name(tomogram.path): tomogram.path for tomogram in labelled}
+    if unknown := [name for name in names if tomogram_name(name) not in by_name]:
+        raise InputError(
+            f"cannot validate on {', '.join(unknown)}: the labelled tomograms are {', '.join(by_name)}"
+        )
+    return {by_name[tomogram_name(name)] for name in names}
+
+
+def _document(
+    labelled: Sequence[LabelledTomogram],
+    diameters: Mapping[str, float],
+    spacing_A: float | None,
+    labels: Labels,
+    folder: Path,
+) -> str:
+    """The TOML text, with what each field means beside it."""
+    import tomlkit
+
+    document = tomlkit.document()
+    _remark(
+        document, "etpick project: what to learn, and from which tomograms. Paths are relative to this file."
+    )
+    document.add(tomlkit.nl())
+    _remark(
+        document, 'Are all particles of the classes below marked in these tomograms ("complete"), or only'
+    )
+    _remark(
+        document, 'some of them ("partial")? With "partial", an unmarked place is not taken for background.'
+    )
+    document.add("labels", tomlkit.item(labels))
+    document.add(tomlkit.nl())
+    _remark(
+        document, "Voxel size in Å of all tomograms, where the headers of the files do not tell the truth."
+    )
+    if spacing_A is None:
+        _remark(document, "spacing_A = 10.0")
+    else:
+        document.add("spacing_A", tomlkit.item(float(spacing_A)))
+    document.add(tomlkit.nl())
+    _remark(
+        document, "The kinds of particles: name, diameter in Å, colour in pictures. A number in a pick file"
+    )
+    _remark(document, "means the class at that place in this list, counted from 1.")
+    document.add("classes", _classes(diameters))
+    document.add(tomlkit.nl())
+    _remark(
+        document,
+        "The tomograms: path, pick file (or a list of them), and whether it validates, that is, judges",
+    )
+    _remark(document, "the model instead of teaching it. Where needed, add to one of them:")
+    _remark(document, "  spacing_A = 10.0   # its own voxel size in Å")
+    _remark(document, "  binning = 4        # its picks are in voxels 4 times finer than the tomogram's")
+    document.add("tomograms", _tomograms(labelled, folder))
+    return tomlkit.dumps(document)
+
+
+def _remark(document: Any, text: str) -> None:
+    import tomlkit
+
+    document.add(tomlkit.comment(text))
+
+
+def _classes(diameters: Mapping[str, float]) -> Any:
+    import tomlkit
+
+    tables = tomlkit.aot()
+    for index, (name, diameter_A) in enumerate(diameters.items()):
+        table = tomlkit.table()
+        table.add("name", name)
+        table.add("diameter_A", float(diameter_A))
+        table.add("color", COLORS[index % len(COLORS)])
+        tables.append(table)
+    return tables
+
+
+def _tomograms(labelled: Sequence[LabelledTomogram], folder: Path) -> Any:
+    import tomlkit
+
+    tables = tomlkit.aot()
+    for tomogram in labelled:
+        picks = [_relative(path, folder) for path in tomogram.picks]
+        table = tomlkit.table()
+        table.add("path", _relative(tomogram.path, folder))
+        table.add("picks", picks[0] if len(picks) == 1 else picks)
+        if tomogram.validate:
+            table.add("validate", True)
+        tables.append(table)
+    return tables
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

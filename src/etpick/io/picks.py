@@ -1,0 +1,202 @@
+"""Pick files: one table of formats, one function to read and one to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.errors import InputError, OutputError
+from etpick.io.atomic import atomic_write
+from etpick.io.star import StarStyle, read_star, write_star
+from etpick.io.table import Grid, PickTable, belongs_to
+from etpick.io.text import read_text, write_coords, write_csv
+from etpick.types import Particles, Shape3, Tomogram
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What some formats need beside the particles."""
+
+    tomogram_name: str
+    tomogram_shape: Shape3 | None = None
+    classes: Sequence[str] = ()
+    binning: float = 1.0
+    style: StarStyle = "relion4"
+
+
+@dataclass(frozen=True)
+class PickFormat:
+    """How files of one suffix are read and written."""
+
+    read: Callable[[Path, Grid], PickTable]
+    write: Callable[[Path, Particles, WriteOptions], None]
+
+
+def _star(path: Path, particles: Particles, options: WriteOptions) -> None:
+    write_star(
+        path,
+        particles,
+        style=options.style,
+        tomogram_name=options.tomogram_name,
+        tomogram_shape=options.tomogram_shape,
+        classes=options.classes,
+        binning=options.binning,
+    )
+
+
+_CSV = PickFormat(read_text, lambda path, particles, _: write_csv(path, particles))
+_STAR = PickFormat(read_star, _star)
+_COORDS = PickFormat(read_text, lambda path, particles, _: write_coords(path, particles))
+
+FORMATS: Mapping[str, PickFormat] = MappingProxyType(
+    {".csv": _CSV, ".star": _STAR, ".coords": _COORDS, ".txt": _COORDS}
+)
+"""By suffix; the order says which is read where several files of one name stand side by side."""
+
+
+def read_picks(
+    path: Path | str,
+    *,
+    classes: Sequence[str] | None = None,
+    tomogram: Tomogram | None = None,
+    spacing_A: float | None = None,
+    default_class: str | None = None,
+    binning: float = 1.0,
+) -> Particles:
+    """Read the picks of one tomogram, in its voxels.
+
+    `classes` are the names that may occur, in the project's order: a number in the file means the class at
+    that place, from 1. (0 is refused, unless everything is 0 and there is one class: a file from 0 that
+    happens to lack its first class could not be told from one that starts at 1.) Without `classes`, labels
+    are kept as they are. A row without a class gets `default_class`, or the only class, or the class that
+    ends the file's name (`tomo_1_ribosomes.csv`), or, where no `classes` are given, "particle".
+
+    `tomogram` chooses the rows of a file about several, and gives size and spacing to RELION 5 files;
+    `spacing_A` serves where there is no tomogram. `binning` is how many voxels of the file make one of the
+    tomogram: positions are divided by it, except where they are in Å. `Particles.spacing_A` is what the
+    file says, otherwise the tomogram's.
+
+    Raises InputError.
+    """
+    path = Path(path)
+    table = read_table(path, tomogram=tomogram, spacing_A=spacing_A, binning=binning)
+    names = resolve_labels(path, table.labels, classes, default_class)
+    known = tomogram.spacing_A if tomogram is not None else spacing_A
+    return Particles(
+        table.positions,
+        names,
+        table.scores if len(table) else np.zeros(0),
+        table.class_probability,
+        table.angles,
+        table.spacing_A or known,
+        tomogram.name if tomogram is not None else _only_name(table),
+    )
+
+
+def read_table(
+    path: Path, *, tomogram: Tomogram | None = None, spacing_A: float | None = None, binning: float = 1.0
+) -> PickTable:
+    """The rows of one tomogram with their labels as written."""
+    if not (np.isfinite(binning) and binning > 0):
+        raise InputError(f"binning {binning} of {path} is not a positive number")
+    if not path.is_file():
+        raise InputError(f"no pick file {path}: {'it is a folder' if path.is_dir() else 'nothing is there'}")
+    reader = _format_of(path, InputError).read
+    if tomogram is None:
+        return reader(path, Grid(None, spacing_A, binning)).of_tomogram(None, path)
+    table = reader(path, Grid(tomogram.shape, spacing_A or tomogram.spacing_A, binning))
+    return table.of_tomogram(tomogram.name, path)
+
+
+def _format_of(path: Path, error: type[InputError] | type[OutputError]) -> PickFormat:
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise error(f"unknown pick format {path.suffix!r} of {path}: use one of {', '.join(FORMATS)}")
+    return found
+
+
+def _only_name(table: PickTable) -> str | None:
+    return str(table.tomograms[0]) if table.tomograms is not None and len(table) else None
+
+
+def resolve_labels(
+    path: Path, labels: NDArray[np.str_], classes: Sequence[str] | None, default_class: str | None = None
+) -> NDArray[np.str_]:
+    """Class names for labels as written, as `read_picks` says; raises InputError for an unknown class."""
+    if (labels == "").any():
+        default = default_class or _default_class(path, classes)
+        labels = np.array([str(label) or default for label in labels], dtype=np.str_)
+    if classes is None:
+        return labels
+    distinct = sorted({str(label) for label in labels})
+    if distinct == ["0"] and len(classes) == 1:
+        return np.full(len(labels), classes[0])
+    mapping = {label: class_of_label(label, classes) for label in distinct}
+    unknown = [label for label, name in mapping.items() if name is None]
+    if unknown:
+        raise InputError(
+            f"unknown class {', '.join(unknown)} in {path}: the classes are "
+            f"{', '.join(f'{i} {name}' for i, name in enumerate(classes, start=1))} (numbers count from 1)"
+        )
+    return np.array([mapping[str(label)] for label in labels], dtype=np.str_)
+
+
+def class_of_label(label: str, classes: Sequence[str]) -> str | None:
+    """The class that a name or a number from 1 stands for, or None."""
+    if label in classes:
+        return label
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return classes[int(number) - 1] if number.is_integer() and 1 <= number <= len(classes) else None
+
+
+def _default_class(path: Path, classes: Sequence[str] | None) -> str:
+    if classes is None:
+        return "particle"
+    if len(classes) == 1:
+        return classes[0]
+    stem = path.stem.lower()
+    fitting = [
+        name
+        for name in classes
+        for ending in (name.lower(), f"{name.lower()}s")
+        if belongs_to(stem[::-1], ending[::-1])
+    ]
+    if not fitting:
+        raise InputError(
+            f"{path} does not say the class of its picks and there are {len(classes)} classes "
+            f"({', '.join(classes)}): add a class column, or end the file's name with the class"
+        )
+    return max(fitting, key=len)
+
+
+def write_picks(
+    path: Path | str,
+    particles: Particles,
+    *,
+    tomogram_shape: Shape3 | None = None,
+    classes: Sequence[str] = (),
+    binning: float = 1.0,
+    style: StarStyle = "relion4",
+    overwrite: bool = False,
+) -> Path:
+    """Write particles in the format that the suffix of `path` names; returns the path.
+
+    STAR files alone use `classes` (the order that numbers them), `binning` (voxels are multiplied by it) and
+    `style`; "relion5" needs `tomogram_shape` zyx and particles with a spacing. .coords and .txt hold classes
+    and positions only. Raises OutputError.
+    """
+    path = Path(path)
+    writer = _format_of(path, OutputError).write
+    name = particles.tomogram or path.stem
+    options = WriteOptions(name, tomogram_shape, classes, binning, style)
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        writer(temporary, particles, options)
+    return path

@@ -1,0 +1,65 @@
+"""Do picks fit a tomogram: picks outside, listed twice, and the mistakes that would explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.types import FloatArray, Shape3
+
+MARGIN_VX = 1.0
+"""How far outside a centre may lie: other programs count from 1 or from the edge of a voxel."""
+
+MISTAKES: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
+    {
+        "x and z are swapped": lambda p: p[:, [2, 1, 0]],
+        "y and z are swapped": lambda p: p[:, [1, 0, 2]],
+        "x and y are swapped": lambda p: p[:, [0, 2, 1]],
+        "they are in voxels 2 times finer (binning = 2)": lambda p: p / 2,
+        "they are in voxels 4 times finer (binning = 4)": lambda p: p / 4,
+        "they are in voxels 2 times coarser (binning = 0.5)": lambda p: p * 2,
+        "they are in voxels 4 times coarser (binning = 0.25)": lambda p: p * 4,
+    }
+)
+"""What may have happened to picks, and what undoes it: (n, 3) zyx → (n, 3) zyx."""
+
+
+def is_outside(positions: FloatArray, shape: Shape3) -> NDArray[np.bool_]:
+    """(n, 3) zyx voxels → (n,) whether each lies more than a voxel outside the volume."""
+    beyond = (positions < -0.5 - MARGIN_VX) | (positions > np.array(shape) - 0.5 + MARGIN_VX)
+    return np.asarray(beyond.any(axis=1))
+
+
+def fitting_mistakes(positions: FloatArray, shape: Shape3) -> list[str]:
+    """The mistakes that, undone, put every pick inside; the simplest first."""
+    return [what for what, undo in MISTAKES.items() if not is_outside(undo(positions), shape).any()]
+
+
+def describe_outside(positions: FloatArray, shape: Shape3, cause: str | None = None) -> str | None:
+    """How many picks lie outside, where they reach, and what would explain it; None where all are inside.
+
+    `cause` is the explanation, where the caller knows better than sizes tell.
+    """
+    outside = int(is_outside(positions, shape).sum())
+    if not outside:
+        return None
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    reach = ", ".join(f"{axis} {low[i]:.0f} to {high[i]:.0f}" for i, axis in ((2, "x"), (1, "y"), (0, "z")))
+    size = " × ".join(str(n) for n in shape[::-1])
+    guess = next(iter(fitting_mistakes(positions, shape)), "they belong to another tomogram")
+    why = cause or f"perhaps {guess}"
+    return f"{outside} of {len(positions)} picks lie outside: they reach {reach}, the volume is {size}; {why}"
+
+
+def repeated(positions: FloatArray, distance_vx: float = 1.0) -> NDArray[np.bool_]:
+    """(n,) whether an earlier, kept pick is nearer than `distance_vx`: the same particle listed again."""
+    from scipy.spatial import cKDTree
+
+    again = np.zeros(len(positions), dtype=bool)
+    if len(positions):
+        for first, second in sorted(cKDTree(positions).query_pairs(distance_vx)):
+            again[second] |= not again[first]
+    return again

@@ -1,0 +1,236 @@
+"""RELION STAR files of particles in tomograms.
+
+RELION 3 and 4: `rlnCoordinateX/Y/Z` are voxels of the unbinned tomogram. We take them as array indices, so 0
+is the centre of the first voxel; versions of RELION differ among themselves by one unbinned voxel here
+(particle_set.cpp adds 1.0 in version 4 and no longer in 5).
+
+RELION 5: `rlnCenteredCoordinateX/Y/ZAngst` are Å from the tomogram's centre, which in RELION's own code is
+size / 2 without rounding (particle_set.cpp, getParticleCoordDecenteredPixel: divide by the pixel size, add
+the centre; tomogram_set.cpp: the centre is size / 2.0), indices from 0. Its napari plugin says size / 2 − 1
+(RELION issue 1137), one voxel less; we follow the code that extracts particles:
+
+    voxel = coordinate_A / spacing_A + size / 2
+
+`rlnOriginX/Y/ZAngst` are subtracted on reading. Class names travel in `etpickClassName`, which RELION keeps
+without using; `rlnClassNumber` is the number of the class, from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from etpick.errors import InputError, OutputError
+from etpick.io.table import Grid, PickTable
+from etpick.types import FloatArray, Particles, Shape3
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+StarStyle = Literal["relion4", "relion5"]
+
+_VOXELS = ("rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX")
+_CENTRED = ("rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst")
+_ORIGINS = ("rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst")
+_PIXEL_ORIGINS = ("rlnOriginZ", "rlnOriginY", "rlnOriginX")
+_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
+_NAMES = ("rlnTomoName", "rlnMicrographName")
+_PIXEL_SIZES = ("rlnTomoTiltSeriesPixelSize", "rlnPixelSize")
+_CLASS_NAME, _CLASS_NUMBER = "etpickClassName", "rlnClassNumber"
+_SCORE, _PROBABILITY = "rlnAutopickFigureOfMerit", "etpickClassProbability"
+
+
+def read_star(path: Path, grid: Grid) -> PickTable:
+    """Read the block of particles of a RELION 3, 4 or 5 file; raises InputError.
+
+    Orientations are left out where the file rotates whole subtomograms (`rlnTomoSubtomogramRot`).
+    """
+    blocks = _blocks(path)
+    frame = _particles(path, blocks)
+    pixel = _pixel_size(blocks, frame)
+    spacing = grid.spacing_A or (pixel * grid.binning if pixel else None)
+    positions = _positions(path, frame, Grid(grid.shape, spacing, grid.binning))
+    labels = next((frame[name] for name in (_CLASS_NAME, _CLASS_NUMBER) if name in frame), [""] * len(frame))
+    tomograms = next((frame[name] for name in _NAMES if name in frame), None)
+    return PickTable(
+        positions=positions,
+        labels=np.array([str(label) for label in labels], dtype=np.str_),
+        scores=_numbers(path, frame, _SCORE) if _SCORE in frame else None,
+        class_probability=_numbers(path, frame, _PROBABILITY) if _PROBABILITY in frame else None,
+        angles=_angles(path, frame),
+        tomograms=None if tomograms is None else np.array([str(name) for name in tomograms], dtype=np.str_),
+        spacing_A=pixel * grid.binning if pixel and not set(_CENTRED) <= set(frame.columns) else None,
+    )
+
+
+def _blocks(path: Path) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+    import starfile
+
+    try:
+        found = starfile.read(path, always_dict=True, parse_as_string=[_CLASS_NAME, *_NAMES])
+    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a STAR file: {error}") from error
+    return {
+        name: pd.DataFrame([block]) if isinstance(block, dict) else block for name, block in found.items()
+    }
+
+
+def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    for columns in (_CENTRED, _VOXELS):
+        for frame in blocks.values():
+            if set(columns) <= set(frame.columns):
+                return frame
+    if not blocks:
+        raise InputError(f"{path} is empty: a STAR file of particles has a data_ block with coordinates")
+    listed = ", ".join(dict.fromkeys(str(column) for frame in blocks.values() for column in frame.columns))
+    raise InputError(
+        f"{path} has no particle coordinates (rlnCoordinateX/Y/Z or rlnCenteredCoordinateX/Y/ZAngst): "
+        f"found {listed}"
+    )
+
+
+def _positions(path: Path, frame: pd.DataFrame, grid: Grid) -> FloatArray:
+    """(n, 3) zyx voxels of the tomogram."""
+    shift_A = _origins_A(path, frame)
+    if shift_A.any() and grid.spacing_A is None:
+        raise InputError(f"{path} shifts particles by rlnOriginX/Y/ZAngst: give the spacing or the tomogram")
+    shift = shift_A / grid.spacing_A if grid.spacing_A else shift_A
+    if not set(_CENTRED) <= set(frame.columns):
+        return _matrix(path, frame, _VOXELS) / grid.binning - shift
+    if grid.shape is None or grid.spacing_A is None:
+        raise InputError(
+            f"{path} counts Å from the tomogram's centre (RELION 5): give the tomogram, whose size and "
+            "spacing turn them into voxels"
+        )
+    return _matrix(path, frame, _CENTRED) / grid.spacing_A + np.array(grid.shape) / 2 - shift
+
+
+def _origins_A(path: Path, frame: pd.DataFrame) -> FloatArray:
+    shift = _matrix(path, frame, _ORIGINS, absent_as_zero=True)
+    if _matrix(path, frame, _PIXEL_ORIGINS, absent_as_zero=True).any():
+        raise InputError(
+            f"{path} shifts particles by rlnOriginX/Y/Z in pixels of unknown size: convert to Å first"
+        )
+    if shift.any() and _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True).any():
+        raise InputError(
+            f"{path} shifts particles inside rotated subtomograms (rlnOriginXAngst, rlnTomoSubtomogramRot): "
+            "export it with the shifts applied to the coordinates"
+        )
+    return shift
+
+
+def _angles(path: Path, frame: pd.DataFrame) -> FloatArray | None:
+    whole = _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True)
+    if whole.any() or not set(_ANGLES) <= set(frame.columns):
+        return None
+    return _matrix(path, frame, _ANGLES)
+
+
+def _matrix(
+    path: Path, frame: pd.DataFrame, columns: Sequence[str], *, absent_as_zero: bool = False
+) -> FloatArray:
+    if absent_as_zero:
+        zeros = np.zeros(len(frame))
+        return np.stack([_numbers(path, frame, c) if c in frame else zeros for c in columns], axis=1)
+    return np.stack([_numbers(path, frame, column) for column in columns], axis=1)
+
+
+def _numbers(path: Path, frame: pd.DataFrame, column: str) -> FloatArray:
+    import pandas as pd
+
+    values = np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=np.float64)
+    bad = np.flatnonzero(np.isnan(values))
+    if len(bad) and column not in (_SCORE, _PROBABILITY):
+        raise InputError(
+            f"particle {bad[0] + 1} of {path}: {column} is {str(frame[column].iloc[bad[0]])!r}, not a number"
+        )
+    return values
+
+
+def _pixel_size(blocks: Mapping[str, pd.DataFrame], particles: pd.DataFrame) -> float | None:
+    """Å per voxel of the unbinned tomogram, where the particles or the optics groups say so."""
+    for frame in (particles, *blocks.values()):
+        for column in _PIXEL_SIZES:
+            if column in frame and len(frame):
+                return float(frame[column].iloc[0])
+    return None
+
+
+def write_star(
+    path: Path,
+    particles: Particles,
+    *,
+    style: StarStyle = "relion4",
+    tomogram_name: str,
+    tomogram_shape: Shape3 | None = None,
+    classes: Sequence[str] = (),
+    binning: float = 1.0,
+) -> None:
+    """Write an optics block and a particle block; classes are numbered from 1 in the order of `classes`.
+
+    `relion5` needs the tomogram's shape and spacing, `relion4` multiplies voxels by `binning`.
+    """
+    import starfile
+
+    blocks = {
+        "optics": _optics_block(particles, binning),
+        "particles": _particle_block(particles, style, tomogram_name, tomogram_shape, classes, binning),
+    }
+    text = starfile.to_string(blocks, float_format="%.9g", na_rep="nan")
+    body = [
+        line for line in text.splitlines() if not line.startswith("# Created by")
+    ]  # it holds the time of day
+    path.write_text("\n".join(["# Written by etpick", *body]) + "\n", encoding="utf-8")
+
+
+def _optics_block(particles: Particles, binning: float) -> pd.DataFrame:
+    import pandas as pd
+
+    optics: dict[str, list[object]] = {"rlnOpticsGroup": [1], "rlnOpticsGroupName": ["opticsGroup1"]}
+    if particles.spacing_A is not None:
+        optics["rlnTomoTiltSeriesPixelSize"] = [particles.spacing_A / binning]
+    return pd.DataFrame(optics)
+
+
+def _particle_block(
+    particles: Particles,
+    style: StarStyle,
+    tomogram: str,
+    shape: Shape3 | None,
+    classes: Sequence[str],
+    binning: float,
+) -> pd.DataFrame:
+    import pandas as pd
+
+    n = len(particles)
+    order = list(dict.fromkeys([*classes, *sorted({str(name) for name in particles.classes})]))
+    columns: dict[str, object] = {"rlnTomoName": [tomogram] * n}
+    if style == "relion5":
+        columns |= zip(reversed(_CENTRED), _centred_A(particles, shape).T[::-1], strict=True)
+    else:
+        columns |= zip(reversed(_VOXELS), (particles.positions * binning).T[::-1], strict=True)
+    if particles.angles is not None:
+        columns |= zip(_ANGLES, particles.angles.T, strict=True)
+    columns |= {name: np.zeros(n) for name in reversed(_ORIGINS)}
+    columns[_CLASS_NUMBER] = [order.index(str(name)) + 1 for name in particles.classes]
+    columns["rlnOpticsGroup"] = np.ones(n, dtype=int)
+    if particles.scores is not None:
+        columns[_SCORE] = particles.scores
+    if particles.class_probability is not None:
+        columns[_PROBABILITY] = particles.class_probability
+    columns[_CLASS_NAME] = [str(name) for name in particles.classes]
+    return pd.DataFrame(columns)
+
+
+def _centred_A(particles: Particles, shape: Shape3 | None) -> FloatArray:
+    if shape is None or particles.spacing_A is None:
+        raise OutputError(
+            "RELION 5 counts Å from the tomogram's centre: give its shape, and particles with a spacing"
+        )
+    centred: FloatArray = (particles.positions - np.array(shape) / 2) * particles.spacing_A
+    return centred

@@ -1,0 +1,149 @@
+"""Open tomograms of any format, and find them in folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.errors import InputError, SpacingError
+from etpick.io.mrc import MrcVolume, read_mrc
+from etpick.io.table import tomogram_name
+from etpick.types import Tomogram
+
+_UNKNOWN = (float("nan"),) * 3
+
+
+def _read_npy(path: Path) -> MrcVolume:
+    try:
+        return MrcVolume(np.load(path, mmap_mode="r", allow_pickle=False), _UNKNOWN)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a NumPy array: {error}") from error
+
+
+_MRC_SUFFIXES = (
+    ".mrc",
+    ".rec",
+    ".map",
+    ".st",
+    ".mrc.gz",
+    ".mrc.bz2",
+    ".rec.gz",
+    ".rec.bz2",
+    ".map.gz",
+    ".map.bz2",
+)
+
+READERS: Mapping[str, Callable[[Path], MrcVolume]] = MappingProxyType(
+    {**dict.fromkeys(_MRC_SUFFIXES, read_mrc), ".npy": _read_npy}
+)
+"""By suffix; the longest that fits is taken."""
+
+_SEARCHED = tuple(suffix for suffix in READERS if suffix != ".st" and not suffix.startswith(".map"))
+"""Looked for in folders, where .st are tilt series and .map are density maps; those are opened by name."""
+
+
+def open_tomogram(
+    source: Path | str | NDArray[Any] | Tomogram, *, spacing_A: float | None = None, name: str | None = None
+) -> Tomogram:
+    """A tomogram from a file, an array [z, y, x], or itself; files are mapped into memory, not read.
+
+    `spacing_A` in Å per voxel overrides the header. Without it a header of 0, 1, NaN or with axes that differ
+    by more than 1 % is not believed. The name is the file's without its suffixes.
+
+    Raises SpacingError where the spacing is missing or not believed, InputError where there is no such file
+    or it is no volume of numbers.
+    """
+    if isinstance(source, Tomogram):
+        return Tomogram(source.data, spacing_A or source.spacing_A, name or source.name, source.path)
+    if isinstance(source, (str, Path)):
+        return _open_file(Path(source), spacing_A, name)
+    if spacing_A is None:
+        raise SpacingError("an array has no voxel size: pass spacing_A, the Å per voxel")
+    return _checked(Tomogram(np.asarray(source), spacing_A, name or "array"))
+
+
+def _open_file(path: Path, spacing_A: float | None, name: str | None) -> Tomogram:
+    contents = _reader(path)(path)
+    if spacing_A is None:
+        spacing_A = _believed(contents.spacing_A, path)
+    return _checked(Tomogram(contents.data, spacing_A, name or tomogram_name(path), path))
+
+
+def _reader(path: Path) -> Callable[[Path], MrcVolume]:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a tomogram: name a file in it ({', '.join(READERS)})")
+    if not path.exists():
+        raise InputError(f"no tomogram {path}: nothing is there; check the path")
+    suffix = _suffix(path, READERS)
+    if suffix is None:
+        raise InputError(
+            f"unknown tomogram format {path.suffix!r} of {path}: use one of {', '.join(READERS)}"
+        )
+    return READERS[suffix]
+
+
+def _suffix(path: Path, suffixes: Iterable[str]) -> str | None:
+    return next((s for s in sorted(suffixes, key=len, reverse=True) if path.name.lower().endswith(s)), None)
+
+
+def _believed(spacing_A: tuple[float, float, float], path: Path) -> float:
+    values = np.array(spacing_A)
+    mend = "pass --spacing or set spacing_A in the project file"
+    if np.isnan(values).all():
+        raise SpacingError(f"no voxel size in {path.name}: {mend}")
+    if not (np.isfinite(values).all() and (values > 0).all()) or np.allclose(values, 1, atol=1e-4):
+        shown = next((v for v in values if not (np.isfinite(v) and v > 0)), values[0])
+        raise SpacingError(f"voxel size {shown:.1f} Å in {path.name}: {mend}")
+    if values.max() > 1.01 * values.min():
+        shown = " × ".join(f"{v:.2f}" for v in values[::-1])
+        raise SpacingError(f"voxel size {shown} Å (x, y, z) in {path.name} differs between axes: {mend}")
+    return float(f"{values.mean():.6g}")  # headers are float32: 31.36, not 31.360000610351562
+
+
+def _checked(tomogram: Tomogram) -> Tomogram:
+    if min(tomogram.shape) < 2:
+        raise InputError(
+            f"{tomogram.name} is {tomogram.shape} voxels (z, y, x): an image or nothing, not a volume"
+        )
+    if tomogram.data.dtype.kind not in "iuf":
+        raise InputError(f"{tomogram.name} holds {tomogram.data.dtype}, not real numbers")
+    return tomogram
+
+
+def find_tomograms(paths: Iterable[Path | str]) -> list[Path]:
+    """Files as given, and for each folder its tomograms in natural order (t2 before t10), each once.
+
+    Folders are searched for .mrc, .rec and .npy, packed or not; .st (tilt series, mostly) and .map (density
+    maps) are taken where named. Raises InputError where a path does not exist or a folder holds no tomogram.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found |= dict.fromkeys(_in_folder(path) if path.is_dir() else [_existing(path)])
+    if not found:
+        raise InputError("no tomogram given: name files or folders")
+    return list(found)
+
+
+def _existing(path: Path) -> Path:
+    _reader(path)
+    return path
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    here = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    found = [path for path in here if _suffix(path, _SEARCHED)]
+    if not found:
+        raise InputError(
+            f"no tomogram in {folder}: looked for {', '.join(_SEARCHED)} among {len(here)} files"
+        )
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,194 @@
+"""Pick files scored against truth files, by the rule asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.checkpoint import Model, load_model
+from etpick.errors import InputError
+from etpick.evaluation.curves import precision_recall
+from etpick.evaluation.metrics import Evaluation, evaluate
+from etpick.evaluation.rules import CziiScore, ShrecScore, czii_rule, shrec_rule
+from etpick.io.picks import FORMATS, read_picks
+from etpick.types import ParticleClass, Particles
+
+RULES = ("radius", "shrec", "czii")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Picks against truth, one pair for each tomogram; `notes` say what had to be assumed."""
+
+    names: tuple[str, ...]
+    picks: tuple[Particles, ...]
+    truths: tuple[Particles, ...]
+    classes: tuple[ParticleClass, ...]
+    spacings_A: tuple[float, ...]
+    evaluation: Evaluation
+    average_precision: Mapping[str, float]
+    challenge: ShrecScore | CziiScore | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return self.evaluation.to_dict() | {
+            "average_precision": dict(self.average_precision),
+            "tomograms": list(self.names),
+            "spacing_A": list(self.spacings_A),
+            "diameters_A": {c.name: c.diameter_A for c in self.classes},
+            "challenge": None if self.challenge is None else _challenge_dict(self.challenge),
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> list[str]:
+        """A table to print."""
+        e = self.evaluation
+        rows = [("localisation", e.localisation), *e.classification.items()]
+        width = max(len(name) for name, _ in rows)
+        head = f"{'':{width}}  {'P':>6} {'R':>6} {'F1':>6} {'AD/vx':>6} {'AP':>6}  {'right':>5} {'wrong':>5} {'missed':>6}"
+        lines = [*(f"note: {note}" for note in self.notes), head]
+        for name, s in rows:
+            ap = self.average_precision.get(name, float("nan"))
+            lines.append(
+                f"{name:{width}}  {s.precision:6.3f} {s.recall:6.3f} {s.f1:6.3f} {s.mean_distance_vx:6.2f} {ap:6.3f}  "
+                f"{s.tp:5d} {s.fp:5d} {s.fn:6d}".replace("nan", "  –")
+            )
+        if len(e.classification) > 1:
+            lines.append(f"mean class F1 {e.mean_class_f1:.3f}")
+        if isinstance(self.challenge, ShrecScore):
+            c = self.challenge
+            lines.append(
+                f"SHREC rule: P {c.precision:.3f}, R {c.recall:.3f}, F1 {c.f1:.3f}, AD {c.mean_distance_vx:.2f} "
+                f"voxels, mean class F1 {c.mean_class_f1:.3f}"
+            )
+        elif self.challenge is not None:
+            lines.append(f"CZII rule: F-beta {self.challenge.f_beta:.4f}")
+        return lines
+
+
+def judge(
+    picks: Path | str,
+    truth: Path | str,
+    *,
+    model: Path | str | None = None,
+    diameters_A: Mapping[str, float] | None = None,
+    spacing_A: float | None = None,
+    rule: str = "radius",
+    occupancy: Path | str | None = None,
+) -> Judged:
+    """Score a pick file against a truth file, or a folder of them against a folder with the same names.
+
+    Diameters come from `diameters_A`, else from the model. The spacing is the one given, else the pick
+    file's own, else the one that the model's tomograms had; a note says so. A truth file without its pick
+    file counts as a tomogram without picks. Raises InputError.
+    """
+    pairs = _pairs(Path(picks), Path(truth))
+    loaded = None if model is None else load_model(model)
+    classes = _classes(diameters_A or {}, loaded)
+    names = [c.name for c in classes]
+    true = [read_picks(t, classes=names) for _, t in pairs]
+    found = [Particles.empty() if p is None else read_picks(p, classes=names) for p, _ in pairs]
+    notes = [f"no pick file for {t.name}: counted as no picks" for p, t in pairs if p is None]
+    spacings = [_spacing(spacing_A, f, t, path, loaded, notes) for f, t, (_, path) in zip(found, true, pairs, strict=True)]
+    evaluation = evaluate(found, true, classes, spacings)
+    return Judged(
+        tuple(t.stem for _, t in pairs), tuple(found), tuple(true), classes, tuple(spacings), evaluation,
+        _average_precision(found, true, classes, spacings),
+        _challenge(rule, found, true, classes, spacings, occupancy), tuple(notes),
+    )  # fmt: skip
+
+
+def _pairs(picks: Path, truth: Path) -> list[tuple[Path | None, Path]]:
+    if picks.is_dir() != truth.is_dir():
+        raise InputError(f"{picks} and {truth} must both be files, or both be folders")
+    if not picks.is_dir():
+        return [(picks, truth)]
+    truths, found = _pick_files(truth), _pick_files(picks)
+    if not truths:
+        raise InputError(f"{truth} holds no pick files ({', '.join(FORMATS)})")
+    if not set(truths) & set(found):
+        raise InputError(f"no file in {picks} has the name of one in {truth}: {', '.join(sorted(truths)[:5])} …")
+    return [(found.get(name), path) for name, path in sorted(truths.items())]
+
+
+def _pick_files(folder: Path) -> dict[str, Path]:
+    """By name without suffix; where formats stand side by side, the first of `FORMATS`."""
+    return {p.stem: p for suffix in reversed(FORMATS) for p in folder.glob(f"*{suffix}")}
+
+
+def _classes(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:
+    if diameters_A:
+        return tuple(ParticleClass(name, diameter) for name, diameter in diameters_A.items())
+    if model is None:
+        raise InputError("how near is right depends on the diameter: pass --model, or --diameter NAME=Å for each class")
+    return model.classes
+
+
+def _spacing(
+    given: float | None, found: Particles, true: Particles, path: Path, model: Model | None, notes: list[str]
+) -> float:
+    known = given or found.spacing_A or true.spacing_A
+    if known is not None:
+        return float(known)
+    native = [] if model is None else list(model.trained_on.get("native_spacing_A", []))
+    if len(native) != 1:
+        raise InputError(f"neither {path} nor its picks say the tomogram's spacing: pass --spacing, the Å per voxel")
+    notes.append(f"no spacing given for {path.name}: {native[0]:g} Å taken, as of the tomograms trained on")
+    return float(native[0])
+
+
+def _average_precision(
+    found: Sequence[Particles], true: Sequence[Particles], classes: Sequence[ParticleClass], spacings: Sequence[float]
+) -> dict[str, float]:
+    """By class name and for `localisation`; empty where picks carry no scores."""
+    if any(f.scores is None or not np.isfinite(f.scores).all() for f in found):
+        return {}
+    curves = precision_recall(found, true, classes, spacings)
+    return {"localisation": curves.localisation.average_precision} | {
+        name: curve.average_precision for name, curve in curves.classification.items()
+    }
+
+
+def _challenge(
+    rule: str, found: Sequence[Particles], true: Sequence[Particles], classes: Sequence[ParticleClass],
+    spacings: Sequence[float], occupancy: Path | str | None,
+) -> ShrecScore | CziiScore | None:  # fmt: skip
+    if rule == "czii":
+        return czii_rule(found, true, classes, spacings)
+    if rule == "shrec":
+        if occupancy is None or len(found) != 1:
+            raise InputError("the SHREC rule scores one tomogram on its occupancy volume: pass one pair and --occupancy")
+        return shrec_rule(found[0], true[0], read_occupancy(Path(occupancy)), classes)
+    return None
+
+
+def read_occupancy(path: Path) -> NDArray[np.integer]:
+    """Particle number per voxel [z, y, x] from .npz (its first array), .npy or MRC. Raises InputError."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                volume = file[file.files[0]]
+        elif path.suffix == ".npy":
+            volume = np.load(path, allow_pickle=False)
+        else:
+            from etpick.io.mrc import read_mrc
+
+            volume = np.asarray(read_mrc(path).data)
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"{path} cannot be read as an occupancy volume: {error}") from None
+    return volume.astype(np.int64)
+
+
+def _challenge_dict(score: ShrecScore | CziiScore) -> dict[str, Any]:
+    if isinstance(score, CziiScore):
+        return {"rule": "czii", "f_beta": score.f_beta, "by_class": dict(score.by_class)}
+    return {
+        "rule": "shrec", "precision": score.precision, "recall": score.recall, "f1": score.f1,
+        "mean_distance_vx": score.mean_distance_vx, "mean_class_f1": score.mean_class_f1,
+    }  # fmt: skip

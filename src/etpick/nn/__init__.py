@@ -1,0 +1,1 @@
+"""Networks and losses: torch modules with plain keyword arguments."""

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out. No configuration, no path."""

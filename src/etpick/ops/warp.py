@@ -1,0 +1,115 @@
+"""Random mirror, rotation, scale and elastic bending, for images and for particle centres alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
+
+from etpick.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_KNOTS: Final = 4  # elastic bending: a smooth field through 4×4×4 random shifts
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """A map from the voxels of a subtomogram of `size`³ back to the tomogram that it is cut from.
+
+    A point at offset d from the subtomogram's centre comes from offset matrix · (d + shift(d)) from the
+    place it is cut around. shift: (3, 4, 4, 4) zyx voxels at knots spread over the subtomogram, or None.
+    """
+
+    size: int
+    matrix: FloatArray
+    shift: FloatArray | None = None
+
+    @property
+    def moves_voxels_only(self) -> bool:
+        """Whether it only mirrors, so that no interpolation is needed."""
+        return self.shift is None and bool((np.abs(self.matrix) == np.eye(3)).all())
+
+    @property
+    def reach(self) -> int:
+        """Half the edge of the source block that holds every point it draws on, in voxels."""
+        bend = 0.0 if self.shift is None else float(np.abs(self.shift).max())
+        extent = np.abs(self.matrix).sum(axis=1).max() * (self.size / 2 + bend)
+        return int(np.ceil(extent)) + 1
+
+    def to_source(self, points: FloatArray) -> FloatArray:
+        """(n, 3) zyx voxels of the subtomogram → (n, 3) offsets from the place it is cut around."""
+        return np.asarray((points - self._centre + self._bend(points)) @ self.matrix.T)
+
+    def to_target(self, offsets: FloatArray) -> FloatArray:
+        """The inverse of `to_source`, by fixed-point iteration (the bending is gentle)."""
+        straight = offsets @ np.linalg.inv(self.matrix).T + self._centre
+        points = straight
+        if self.shift is not None:
+            for _ in range(12):
+                points = straight - self._bend(points)
+        return np.asarray(points)
+
+    def sample(self, block: Tensor) -> Tensor:
+        """(b, b, b) block around the place → (size, size, size), trilinear, on the block's device.
+
+        The block's edge has the parity of `size`, so that both centres agree.
+        """
+        import torch
+        import torch.nn.functional as F
+
+        axis = torch.arange(self.size, device=block.device, dtype=torch.float32) - self._centre
+        grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
+        if self.shift is not None:
+            knots = torch.as_tensor(self.shift, dtype=torch.float32, device=block.device)[None]
+            grid = grid + F.interpolate(knots, size=grid.shape[1:], mode="trilinear", align_corners=True)[0]
+        matrix = torch.as_tensor(self.matrix, dtype=torch.float32, device=block.device)
+        source = torch.einsum("ij,jzyx->zyxi", matrix, grid) / ((block.shape[0] - 1) / 2)
+        out = F.grid_sample(block[None, None], source.flip(-1)[None], padding_mode="reflection", align_corners=True)
+        return out[0, 0]
+
+    @property
+    def _centre(self) -> float:
+        return (self.size - 1) / 2
+
+    def _bend(self, points: FloatArray) -> Any:
+        if self.shift is None:
+            return 0.0
+        knots = (points * ((_KNOTS - 1) / (self.size - 1))).T
+        return np.stack([map_coordinates(s, knots, order=1, mode="nearest") for s in self.shift], axis=-1)
+
+
+def random_warp(
+    rng: np.random.Generator,
+    size: int,
+    *,
+    mirror: bool,
+    warp: bool,
+    rotation_deg: float,
+    scale: float,
+    elastic: float,
+) -> Warp:
+    """Draw a warp. Without `warp` it mirrors at most, which costs no interpolation.
+
+    rotation_deg: largest angle, about an axis drawn at random. scale: largest relative change of size.
+    elastic: largest shift as a share of the subtomogram's edge.
+    """
+    flips = np.where(rng.random(3) < 0.5, -1.0, 1.0) if mirror else np.ones(3)
+    if not warp:
+        return Warp(size, np.diag(flips))
+    axis = rng.normal(size=3)
+    angle = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
+    rotation = Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix()
+    matrix = rotation @ np.diag(flips) * rng.uniform(1 - scale, 1 + scale)
+    shift = rng.uniform(-1, 1, (3, _KNOTS, _KNOTS, _KNOTS)) * rng.uniform(0, elastic) * size
+    return Warp(size, matrix, shift)
+
+
+def mirror_block(block: NDArray[np.float32], warp: Warp) -> NDArray[np.float32]:
+    """The block as a warp that only mirrors would sample it."""
+    return np.ascontiguousarray(np.flip(block, axis=[i for i in range(3) if warp.matrix[i, i] < 0]))

@@ -1,0 +1,138 @@
+"""From a labelled data set to what training needs: sources to learn from, volumes to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from etpick.config import TrainingConfig
+from etpick.data import Readable, Source, Window, WorkingVolume, make_source
+from etpick.errors import TrainingError
+from etpick.geometry import working_spacing_A
+from etpick.ops.normalise import measure
+from etpick.types import Box, Dataset, ParticleClass, Particles, TrainingItem
+
+HELD_OUT_SHARE: Final = 0.2  # of the labels of a tomogram that must both train and validate
+_FEWEST: Final = 5  # labels to learn from, and labels to validate on where a region is held out
+
+Message = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationVolume:
+    """A volume to pick during training, and the particles in it, in its own working voxels."""
+
+    volume: Readable
+    truth: Particles
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What training runs on."""
+
+    classes: tuple[ParticleClass, ...]
+    spacing_A: float
+    sources: tuple[Source, ...]
+    validation: tuple[ValidationVolume, ...]
+    summary: dict[str, Any]
+
+
+def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
+    """Check the data set, choose the working spacing, and split it. Raises TrainingError."""
+    items = [item for item in dataset.items if len(item.particles)]
+    _check(dataset, items)
+    natives = sorted({item.tomogram.spacing_A for item in items})
+    diameters = [c.diameter_A for c in dataset.classes]
+    spacing = config.spacing_A or working_spacing_A(diameters, float(np.median(natives)))
+    widths = " and ".join(f"{d / spacing:.1f}" for d in sorted({min(diameters), max(diameters)}))
+    say(f"working spacing {spacing:.4g} Å: particles are {widths} voxels wide")
+    volumes = [
+        WorkingVolume(i.tomogram, spacing, measure(i.tomogram.data, i.tomogram.name)) for i in items
+    ]
+    if any(item.validate for item in items):
+        learn = [(v, i, None) for v, i in zip(volumes, items, strict=True) if not i.validate]
+        held = [(v, i, Box((0, 0, 0), v.shape)) for v, i in zip(volumes, items, strict=True) if i.validate]
+    else:
+        most = int(np.argmax([len(i.particles) for i in items]))
+        box = _region(volumes[most], items[most].particles)
+        learn = [(v, i, box if n == most else None) for n, (v, i) in enumerate(zip(volumes, items, strict=True))]
+        held = [(volumes[most], items[most], box)]
+        say(f"no tomogram validates: a region of {items[most].tomogram.name} with {_count(held[0])} labels is held out")
+    sources = tuple(make_source(v, i.particles, dataset.classes, box) for v, i, box in learn)
+    validation = tuple(_validation(v, i.particles, box) for v, i, box in held)
+    _check_counts(sources, validation, dataset.classes, say)
+    return Prepared(
+        dataset.classes, spacing, sources, validation,
+        summary={
+            "tomograms": [i.tomogram.name for i in items if not i.validate],
+            "validation_tomograms": [i.tomogram.name for _, i, _ in held],
+            "native_spacing_A": natives,
+            "partial_labels": dataset.partial_labels,
+            "labels": {c.name: int(sum((s.labels == n).sum() for s in sources)) for n, c in enumerate(dataset.classes, 1)},
+            "validation_labels": {c.name: int(sum((v.truth.classes == c.name).sum() for v in validation)) for c in dataset.classes},
+        },
+    )  # fmt: skip
+
+
+def _check(dataset: Dataset, items: Sequence[TrainingItem]) -> None:
+    if not dataset.classes:
+        raise TrainingError("the data set has no classes: give each particle a name and a diameter")
+    if not items:
+        raise TrainingError(
+            f"none of the {len(dataset.items)} tomograms has picks: mark some particles, or name the pick files"
+        )
+    if all(item.validate for item in items):
+        raise TrainingError("every labelled tomogram validates, none is left to learn from: unmark at least one")
+    known = {c.name for c in dataset.classes}
+    for item in items:
+        unknown = sorted({str(c) for c in item.particles.classes} - known)
+        if unknown:
+            raise TrainingError(
+                f"picks of {item.tomogram.name} are of class {', '.join(unknown)}, which is not among the "
+                f"data set's {', '.join(sorted(known))}"
+            )
+
+
+def _check_counts(
+    sources: Sequence[Source], validation: Sequence[ValidationVolume], classes: Sequence[ParticleClass], say: Message
+) -> None:
+    learnt = sum(len(s.labels) for s in sources)
+    if learnt < _FEWEST:
+        raise TrainingError(f"{learnt} labelled particles are left to learn from; mark at least {_FEWEST}")
+    for number, c in enumerate(classes, start=1):
+        if not any((s.labels == number).any() for s in sources):
+            raise TrainingError(f"class {c.name} has no labels in the training tomograms: mark some, or remove it")
+        if not any((v.truth.classes == c.name).any() for v in validation):
+            say(f"class {c.name} has no labels to validate on; it gets the threshold of the others")
+
+
+def _region(volume: WorkingVolume, particles: Particles) -> Box:
+    """The end of the tomogram, along the axis where labels spread most, that holds a fifth of the labels."""
+    positions = volume.to_working(particles.positions)
+    if len(positions) < 2 * _FEWEST:
+        raise TrainingError(
+            f"{len(positions)} labels in one tomogram are too few to hold some out for validation; mark at "
+            f"least {2 * _FEWEST}"
+        )
+    axis = int(np.ptp(positions, axis=0).argmax())
+    cut = int(np.ceil(np.quantile(positions[:, axis], 1 - HELD_OUT_SHARE)))
+    start = [0, 0, 0]
+    start[axis] = min(max(cut, 1), volume.shape[axis] - 1)
+    return Box((start[0], start[1], start[2]), volume.shape)
+
+
+def _count(held: tuple[WorkingVolume, TrainingItem, Box]) -> int:
+    volume, item, box = held
+    return int(box.contains(volume.to_working(item.particles.positions)).sum())
+
+
+def _validation(volume: WorkingVolume, particles: Particles, box: Box) -> ValidationVolume:
+    positions = volume.to_working(particles.positions)
+    inside = box.contains(positions)
+    truth = replace(
+        particles.select(inside), positions=positions[inside] - box.start, spacing_A=volume.spacing_A
+    )
+    return ValidationVolume(Window(volume, box), truth)

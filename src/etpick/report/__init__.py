@@ -1,0 +1,1 @@
+"""Pictures of picks, and a self-contained HTML report of them."""

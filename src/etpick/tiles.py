@@ -1,0 +1,76 @@
+"""The overlap-tile plan, as data: what to read for each tile and what to keep of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from etpick.errors import InputError
+from etpick.types import Box, Shape3
+
+
+COARSEST_VX: Final = 8  # the networks pool three times (or fold once and pool twice)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile: `read` is what the network sees, `keep` the part of its answer that is used.
+
+    Both are boxes of the volume; `read` may reach outside, where the volume is reflected.
+    """
+
+    read: Box
+    keep: Box
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles that cover a volume, each voxel kept exactly once, ordered in rows of equal z."""
+
+    shape: Shape3
+    rows: tuple[tuple[Tile, ...], ...]
+
+    def __len__(self) -> int:
+        return sum(len(row) for row in self.rows)
+
+    @property
+    def voxels_read(self) -> int:
+        """Voxels that go through the network."""
+        return sum(z * y * x for row in self.rows for z, y, x in (tile.read.shape for tile in row))
+
+
+def _cuts(size: int, tile: int, halo: int, exact: bool) -> Iterator[tuple[int, int, int, int]]:
+    """One axis: (read start, read stop, keep start, keep stop) of tiles of equal width."""
+    inner = tile - 2 * halo
+    keep = inner if exact else _round_up(-(-size // -(-size // inner)), COARSEST_VX)
+    for start in range(0, size, keep):
+        yield start - halo, start + keep + halo, start, min(start + keep, size)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def plan_tiles(shape: Shape3, tile: Shape3, halo: int, *, exact: bool = False) -> Plan:
+    """Cover `shape` with equal tiles of at most `tile` voxels a side, halo included.
+
+    Tiles are made no larger than the volume needs, unless `exact`, which a network that knows its tile's
+    size asks for. Every tile is a whole number of the network's coarsest voxels and starts at the same
+    phase of them, so that a voxel's answer does not depend on the tile it falls in.
+    """
+    for size in tile:
+        if size <= 2 * halo or size % COARSEST_VX or 2 * halo % COARSEST_VX:
+            raise InputError(
+                f"tile {size} with halo {halo}: the tile must be a multiple of {COARSEST_VX} and exceed "
+                f"twice the halo, which must be a multiple of {COARSEST_VX // 2}"
+            )
+    axes = [list(_cuts(n, size, halo, exact)) for n, size in zip(shape, tile, strict=True)]
+    rows = tuple(tuple(_tile(z, y, x) for y, x in product(axes[1], axes[2])) for z in axes[0])
+    return Plan(shape, rows)
+
+
+def _tile(z: tuple[int, ...], y: tuple[int, ...], x: tuple[int, ...]) -> Tile:
+    corners = list(zip(z, y, x, strict=True))
+    return Tile(read=Box(corners[0], corners[1]), keep=Box(corners[2], corners[3]))

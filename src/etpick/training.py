@@ -1,0 +1,438 @@
+"""Training: draw subtomograms, step, validate the picks, keep the best."""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from etpick.checkpoint import (
+    DESCRIPTION,
+    STATE_DESCRIPTION,
+    Model,
+    load_model,
+    load_state,
+    make_finder,
+    make_network,
+    remove_state,
+    save_model,
+    save_state,
+)
+from etpick.config import PickingConfig, TrainingConfig
+from etpick.data import Patch, Sampler
+from etpick.decision import Validation, validate
+from etpick.errors import OutputError, TrainingError
+from etpick.inference import choose_device, score_tile, search
+from etpick.nn.losses import dice_loss, weighted_loss
+from etpick.nn.networks import Network, fold_normalisation
+from etpick.preparation import Prepared, prepare
+from etpick.types import Dataset
+
+logger = logging.getLogger(__name__)
+
+WARM_UP: Final = 0.1  # share of the steps in which the learning rate rises
+LAST_RATE: Final = 0.01  # of the peak, at the end
+STATE_SECONDS: Final = 60.0  # a crash loses no more than this
+HARD_PLACES: Final = 256  # kept from one validation to the next
+_AHEAD: Final = 4  # batches prepared while the network works
+_TIMED_STEPS: Final = 6
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """What a progress bar shows after a step. Minutes are wall time; NaN where not known yet."""
+
+    step: int
+    steps: int
+    loss: float
+    minutes: float
+    minutes_left: float
+    validation_f1: float = math.nan
+    best_f1: float = math.nan
+    message: str = ""
+
+
+OnProgress = Callable[[TrainingProgress], None]
+
+
+class Interrupted(TrainingError):
+    """Training was asked to stop; its state is saved."""
+
+
+def train_model(
+    dataset: Dataset,
+    config: TrainingConfig,
+    folder: Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Model:
+    """Train on a labelled data set and return the best model; with a folder, keep it there.
+
+    The same data, configuration and seed give the same model on the same machine; so does a run that was
+    stopped and resumed. With `max_minutes` the number of steps follows from this machine's speed; it is
+    recorded in the model, and asking for it as `steps` repeats the run.
+    Raises TrainingError, OutputError for a folder already in use, Interrupted when asked to stop.
+    """
+    _check_folder(folder, resume, overwrite)
+    trainer = Trainer(dataset, config, folder, choose_device(device), on_progress)
+    if resume:
+        trainer.restore()
+    return trainer.run(should_stop)
+
+
+def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
+    if folder is None:
+        if resume:
+            raise TrainingError("there is nothing to resume without a model folder")
+        return
+    unfinished, finished = (folder / STATE_DESCRIPTION).exists(), (folder / DESCRIPTION).exists()
+    if resume and not unfinished:
+        state = "its training is finished" if finished else "no training was started there"
+        raise TrainingError(f"there is nothing to resume in {folder}: {state}")
+    if resume or overwrite:
+        return
+    if unfinished:
+        raise OutputError(f"{folder} holds an unfinished training: go on with --resume, or start anew with --overwrite")
+    if finished:
+        raise OutputError(f"{folder} holds a model: choose another folder, or replace it with --overwrite")
+
+
+@dataclass
+class _Progress:
+    """What changes while training, besides tensors."""
+
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    hard: list[list[float]] = field(default_factory=list)  # source, z, y, x: used now
+    harder: list[list[float]] = field(default_factory=list)  # severity, source, z, y, x: for after the next validation
+    losses: list[float] = field(default_factory=list)  # since the last validation
+
+
+class Trainer:
+    """One training run."""
+
+    def __init__(
+        self, dataset: Dataset, config: TrainingConfig, folder: Path | None, device: torch.device,
+        on_progress: OnProgress | None,
+    ) -> None:  # fmt: skip
+        self.config, self.folder, self.device = config, folder, device
+        self.on_progress = on_progress or (lambda progress: None)
+        self.partial = dataset.partial_labels
+        self.prepared: Prepared = prepare(dataset, config, self._say)
+        torch.manual_seed(config.seed)
+        self.network: Network = self._fresh().to(device, memory_format=torch.channels_last_3d)
+        self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.state = _Progress(steps=self._steps())
+        self.best: Model | None = None
+        self._started = time.monotonic()
+        self._validation_took = 0.0
+
+    # --- the run ---------------------------------------------------------------------------------
+
+    def run(self, should_stop: Callable[[], bool]) -> Model:
+        """Train to the end, or until asked to stop."""
+        self._started = time.monotonic() - self.state.seconds
+        saved, timings = time.monotonic(), []
+        batches: Iterator[list[Patch]] | None = None
+        while self.state.step < self.state.steps:
+            before = time.monotonic()
+            batches = batches or self._batches(self.state.step)
+            loss = self._step(next(batches))
+            timings.append(time.monotonic() - before)
+            self._report(loss)
+            if self._affordable(timings):
+                batches = None
+            if self.state.step in self._validation_steps():
+                self._validate()
+                self._keep_within_time(timings)
+                batches = None
+            stop = should_stop() and self.state.step < self.state.steps
+            if self.folder and (stop or time.monotonic() - saved > STATE_SECONDS):
+                self._save_state()
+                saved = time.monotonic()
+            if stop:
+                where = f"; go on with --resume (state in {self.folder})" if self.folder else ""
+                raise Interrupted(f"stopped after step {self.state.step} of {self.state.steps}{where}")
+        if self.best is None:
+            self._validate()
+        assert self.best is not None  # the last step validates
+        self.best = replace(self.best, trained_on=self._provenance(), history=tuple(self.state.history))
+        if self.folder:
+            save_model(self.best, self.folder)
+            remove_state(self.folder)
+        return self.best
+
+    def _batches(self, start: int) -> Iterator[list[Patch]]:
+        """Batches from a step on, prepared ahead in threads; each depends on its step alone."""
+        p = self.prepared
+        sampler = Sampler(
+            p.sources, np.array([c.diameter_A for c in p.classes]) / p.spacing_A, self.config,
+            self.network.stride, np.array(self.state.hard, dtype=float).reshape(-1, 4),
+        )  # fmt: skip
+        with ThreadPoolExecutor(2) as pool:
+            queue: deque[Future[list[Patch]]] = deque()
+            step = start
+            while True:
+                while len(queue) < _AHEAD:
+                    queue.append(pool.submit(sampler.batch, step))
+                    step += 1
+                yield queue.popleft().result()
+
+    def _step(self, patches: list[Patch]) -> float:
+        s = self.state
+        generator = torch.Generator(self.device).manual_seed((self.config.seed << 32) + s.step)
+        images = torch.stack([self._image(p, generator) for p in patches])[:, None]
+        images = images.to(memory_format=torch.channels_last_3d)
+        labels = torch.from_numpy(np.stack([p.labels for p in patches]).astype(np.int64)).to(self.device)
+        weights = torch.from_numpy(np.stack([p.weights for p in patches])).to(self.device)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * one_cycle(s.step / max(s.steps, 1))
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.network(images)
+        loss = self._loss(logits, labels, weights)
+        loss.backward()
+        self.optimiser.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {s.step}: lower --learning-rate (it is {self.config.learning_rate:g})"
+            )
+        self._average()
+        if self.config.hard_share and not self.partial:
+            self._remember_hard(patches, logits.detach(), labels, weights)
+        s.step += 1
+        s.losses.append(value)
+        return value
+
+    def _image(self, patch: Patch, generator: torch.Generator) -> Tensor:
+        block = torch.from_numpy(patch.block).to(self.device)
+        image = block if patch.warp.moves_voxels_only else patch.warp.sample(block)
+        image = image * patch.contrast
+        if patch.noise:
+            image += patch.noise * torch.randn(image.shape, generator=generator, device=self.device)
+        return image
+
+    def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        if self.config.loss == "dice":
+            return dice_loss(logits, labels, weights)
+        return weighted_loss(logits, labels, weights, foreground_weight=self.config.foreground_weight)
+
+    def _average(self) -> None:
+        """Exponential moving average of weights and normalisation statistics, young averages faster."""
+        decay = min(self.config.ema, (1 + self.state.step) / (10 + self.state.step))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def _remember_hard(self, patches: list[Patch], logits: Tensor, labels: Tensor, weights: Tensor) -> None:
+        """Note where background was most taken for a particle."""
+        wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (labels == 0) * weights
+        severity, index = wrong.flatten(1).max(dim=1)
+        stride = self.network.stride
+        for patch, value, flat in zip(patches, severity.tolist(), index.tolist(), strict=True):
+            if value > 0.5:
+                voxel = np.array(np.unravel_index(flat, patch.labels.shape), dtype=float)
+                point = patch.warp.to_source((voxel * stride + (stride - 1) / 2)[None])[0] + patch.place
+                self.state.harder.append([value, patch.source, *point.tolist()])
+
+    # --- validation ------------------------------------------------------------------------------
+
+    def _validation_steps(self) -> set[int]:
+        count = min(self.config.validations, self.state.steps)
+        return {round(self.state.steps * (i + 1) / count) for i in range(count)}
+
+    def _validate(self) -> None:
+        s, before = self.state, time.monotonic()
+        result = self.validate()
+        self._validation_took = time.monotonic() - before
+        s.seconds = time.monotonic() - self._started
+        s.history.append({
+            "step": s.step,
+            "minutes": round(s.seconds / 60, 3),
+            "loss": float(np.mean(s.losses)) if s.losses else math.nan,
+            "learning_rate": self.config.learning_rate * one_cycle(s.step / max(s.steps, 1)),
+            "validation_f1": result.evaluation.localisation.f1,
+            "validation_class_f1": result.evaluation.mean_class_f1,
+            "validation_f1_alpha": result.value,
+        })  # fmt: skip
+        s.losses = []
+        worst = sorted(s.harder, reverse=True)[:HARD_PLACES]
+        s.hard, s.harder = [row[1:] for row in worst], []
+        if result.value > s.best:
+            s.best = result.value
+            weights = {name: value.detach().cpu().clone() for name, value in self.average.items()}
+            self.best = Model(
+                self.config, result.decision, weights, self._provenance(), result.to_dict(), tuple(s.history)
+            )
+            if self.folder:
+                save_model(self.best, self.folder)
+        self._report(s.history[-1]["loss"])
+
+    def validate(self) -> Validation:
+        """Pick the validation volumes with the averaged weights."""
+        network = self._fresh()
+        network.load_state_dict(self.average)
+        network = fold_normalisation(network).to(self.device, memory_format=torch.channels_last_3d)
+        p = self.prepared
+        finder = make_finder(self.config, p.classes, p.spacing_A)
+        found = [search(v.volume, network, finder, PickingConfig(), self.device) for v in p.validation]
+        return validate(found, [v.truth for v in p.validation], p.classes, p.spacing_A, self.config.alpha)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _steps(self) -> int:
+        """Steps asked for, directly or as passes over the labels."""
+        labels = sum(len(s.labels) for s in self.prepared.sources)
+        if self.config.steps:
+            return self.config.steps
+        return max(1, math.ceil((self.config.epochs or 1) * labels / self.config.batch))
+
+    def _affordable(self, timings: list[float]) -> bool:
+        """After a few steps, cut their number to what fits into `max_minutes`; whether that was now."""
+        if not self.config.max_minutes or self.state.step != _TIMED_STEPS or len(timings) < _TIMED_STEPS:
+            return False
+        left = self.config.max_minutes * 60 - self._seconds() - self.config.validations * self._validation_seconds()
+        fits = _two_digits(max(left / float(np.median(timings[2:])), self.config.validations))
+        if fits < self.state.steps:
+            self.state.steps = self.state.step + fits
+            self._say(f"{self.state.steps} steps fit into {self.config.max_minutes:g} minutes here")
+        return True
+
+    def _validation_seconds(self) -> float:
+        """An estimate from one tile; finding peaks takes about as long again on small volumes."""
+        edge = self.network.tile_size or 64
+        image = np.zeros((edge, edge, edge), np.float32)
+        self.network.eval()
+        score_tile(self.network, image, self.device)
+        before = time.monotonic()
+        score_tile(self.network, image, self.device)
+        voxels = sum(math.prod(v.volume.shape) for v in self.prepared.validation)
+        return 1.5 * (time.monotonic() - before) * voxels / edge**3
+
+    def _keep_within_time(self, timings: list[float]) -> None:
+        """Where the machine turns out slower or faster than it promised, change the steps rather than the time."""
+        if not self.config.max_minutes or self.state.step >= self.state.steps:
+            return
+        s = self.state
+        validations_left = sum(step > s.step for step in self._validation_steps())
+        left = self.config.max_minutes * 60 - self._seconds() - validations_left * self._validation_took
+        possible = s.step + max(0, _two_digits(left / float(np.mean(timings[-200:]))))
+        possible = min(possible, self._steps())
+        if not 0.95 * s.steps <= possible <= 1.15 * s.steps:
+            s.steps = max(possible, s.step)
+            self._say(f"the machine's speed changed: {s.steps} steps fit into {self.config.max_minutes:g} minutes")
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _report(self, loss: float) -> None:
+        s, seconds = self.state, self._seconds()
+        s.seconds = seconds
+        self.on_progress(
+            TrainingProgress(
+                s.step, s.steps, float(np.mean(s.losses[-50:])) if s.losses else loss, seconds / 60,
+                seconds / 60 * (s.steps - s.step) / max(s.step, 1),
+                s.history[-1]["validation_f1"] if s.history else math.nan,
+                max((h["validation_f1"] for h in s.history), default=math.nan),
+            )
+        )  # fmt: skip
+
+    def _say(self, message: str) -> None:
+        self.on_progress(TrainingProgress(0, 0, math.nan, 0.0, math.nan, message=message))
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def _fresh(self) -> Network:
+        return make_network(self.config, len(self.prepared.classes))
+
+    def _save_state(self) -> None:
+        assert self.folder is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.items()}
+        for number, entry in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adamw/{number}/{k}": v for k, v in entry.items()}
+        s = self.state
+        description = vars(s) | {"config": self.config.model_dump(), "data": self.prepared.summary}
+        save_state(self.folder, {k: v.detach().cpu() for k, v in tensors.items()}, description)
+
+    def restore(self) -> None:
+        """Go on from the folder's saved state. Raises TrainingError where data or options changed."""
+        assert self.folder is not None
+        tensors, description = load_state(self.folder)
+        _same("option", description.pop("config"), self.config.model_dump())
+        _same("data", description.pop("data"), self.prepared.summary)
+        self.network.load_state_dict(_part(tensors, "network/"))
+        self.average = {k: v.to(self.device) for k, v in _part(tensors, "average/").items()}
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "adamw/").items():
+            number, key = name.split("/")
+            entries.setdefault(int(number), {})[key] = value
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": entries})
+        self.state = _Progress(**description)
+        if self.state.best >= 0:
+            self.best = load_model(self.folder)
+
+    def _provenance(self) -> dict[str, Any]:
+        return self.prepared.summary | {
+            "steps": self.state.step,
+            "minutes": round(self._seconds() / 60, 2),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak learning rate: a linear rise, then a cosine fall."""
+    if progress < WARM_UP:
+        return 0.1 + 0.9 * progress / WARM_UP
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+    return LAST_RATE + (1 - LAST_RATE) * fall
+
+
+def _two_digits(value: float) -> int:
+    """Rounded down to two significant digits, so that small changes of speed do not change the run."""
+    unit = 10 ** max(0, math.floor(math.log10(max(value, 1))) - 1)
+    return int(value // unit * unit)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _same(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        differences = "; ".join(f"{n} was {before.get(n)!r}, is {now[n]!r}" for n in changed)
+        raise TrainingError(
+            f"cannot resume with changed {what}: {differences}. Restore it, or start anew with --overwrite"
+        )

@@ -1,0 +1,224 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from etpick.errors import InputError, OutputError, SpacingError
+from etpick.io.init import init_project, picks_beside
+from etpick.io.mrc import write_mrc
+from etpick.io.picks import write_picks
+from etpick.io.project import load_project, read_project
+from etpick.types import Particles
+
+SHAPE = (20, 30, 40)
+DIAMETERS = {"ribosome": 280.0, "proteasome": 150.0}
+
+
+def tomogram(folder: Path, name: str, spacing_A: float = 10.0) -> Path:
+    return write_mrc(folder / f"{name}.mrc", np.zeros(SHAPE, dtype=np.int8), spacing_A)
+
+
+def picks(path: Path, classes: str = "ribosome ribosome proteasome", scale: float = 1.0) -> Path:
+    names = np.array(classes.split())
+    positions = np.array([[5.0, 6, 7], [8, 9, 10], [15, 25, 35]])[: len(names)]
+    return write_picks(path, Particles(positions * scale, names))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("tomo_1", "tomo_2", "tomo_10"):
+        tomogram(tmp_path, name)
+        picks(tmp_path / f"{name}.csv")
+    return tmp_path
+
+
+def test_what_init_writes_loads(folder: Path) -> None:
+    out = folder / "sub" / "project.toml"
+    new = init_project([folder], diameters=DIAMETERS, out=out)
+    dataset = load_project(out)
+    assert [(c.name, c.diameter_A) for c in dataset.classes] == list(DIAMETERS.items())
+    assert len({c.color for c in dataset.classes}) == 2 and not dataset.partial_labels
+    assert [item.tomogram.name for item in dataset.items] == ["tomo_1", "tomo_2", "tomo_10"]
+    assert [item.validate for item in dataset.items] == [False, False, True]
+    assert isinstance(dataset.items[0].tomogram.data, np.memmap)
+    np.testing.assert_array_equal(dataset.items[0].particles.positions[2], [15, 25, 35])
+    assert dataset.items[0].particles.classes.tolist() == ["ribosome", "ribosome", "proteasome"]
+    assert new.path == out and new.lines()[1] == "  tomo_1.mrc: 2 ribosome, 1 proteasome"
+    assert new.lines()[-1].endswith("(validates)")
+
+
+def test_the_project_may_move_with_its_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    init_project([folder], diameters=DIAMETERS, out=folder / "p.toml")
+    moved = folder.rename(tmp_path_factory.mktemp("moved") / "here")
+    assert len(load_project(moved / "p.toml").items) == 3
+
+
+def test_the_file_explains_itself(folder: Path) -> None:
+    out = folder / "p.toml"
+    init_project(
+        [folder], diameters=DIAMETERS, out=out, spacing_A=12.0, labels="partial", validate=["tomo_1"]
+    )
+    text = out.read_text()
+    assert text.count("\n# ") > 8 and 'path = "tomo_1.mrc"' in text and "\n\n\n" not in text
+    dataset = load_project(out)
+    assert dataset.partial_labels and {item.tomogram.spacing_A for item in dataset.items} == {12.0}
+    assert [item.validate for item in dataset.items] == [True, False, False]
+    with pytest.raises(OutputError, match="--overwrite"):
+        init_project([folder], diameters=DIAMETERS, out=out)
+    init_project([folder], diameters=DIAMETERS, out=out, overwrite=True)
+
+
+def test_picks_go_to_the_tomogram_whose_name_they_carry(tmp_path: Path) -> None:
+    paths = [tomogram(tmp_path, name) for name in ("t_1", "t_10", "t_1_b")]
+    for name in (
+        "t_1.star",
+        "t_1.csv",
+        "t_1_ribosomes.txt",
+        "t_10.csv",
+        "t_1_b.csv",
+        "t_1b.csv",
+        "t_1_b_x.star",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / "t_1_occupancy.npz").touch()
+    found = [sorted(p.name for p in picks_beside(path, paths)) for path in paths]
+    assert found == [["t_1.csv", "t_1_ribosomes.txt"], ["t_10.csv"], ["t_1_b.csv", "t_1_b_x.star"]]
+
+
+def test_one_file_per_class_and_other_text(tmp_path: Path) -> None:
+    tomogram(tmp_path, "t")
+    tomogram(tmp_path, "bare")
+    (tmp_path / "t_ribosomes.txt").write_text("7 6 5\n10 9 8\n")
+    (tmp_path / "t_proteasome.txt").write_text("35 25 15\n")
+    (tmp_path / "t_CTF.txt").write_text("1 2 3 4 5 6 7 8\n")
+    new = init_project([tmp_path], diameters=DIAMETERS, out=tmp_path / "p.toml")
+    assert dict(new.labelled[0].counts) == {"ribosome": 2, "proteasome": 1} and not new.labelled[0].validate
+    assert [path.name for path in new.left_out] == ["bare.mrc"]
+    assert "t_CTF.txt has 8 columns" in new.notes[0] and any("bare.mrc" in line for line in new.lines())
+    assert len(load_project(tmp_path / "p.toml").items[0].particles) == 3
+
+
+def test_init_says_what_is_missing(folder: Path) -> None:
+    out = folder / "p.toml"
+    with pytest.raises(InputError, match=r"class proteasome but no diameter .* --diameter proteasome=Å"):
+        init_project([folder], diameters={"ribosome": 280.0}, out=out)
+    with pytest.raises(InputError, match="no pick of class 26S: the pick files hold ribosome, proteasome"):
+        init_project([folder], diameters={**DIAMETERS, "26S": 300.0}, out=out)
+    with pytest.raises(InputError, match="no class given"):
+        init_project([folder], diameters={}, out=out)
+    with pytest.raises(
+        InputError, match="cannot validate on tomo_3: the labelled tomograms are tomo_1, tomo_2"
+    ):
+        init_project([folder], diameters=DIAMETERS, out=out, validate=["tomo_3"])
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"no picks beside the 3 tomogram\(s\): .*tomo_1\{\.csv,\.star"):
+        init_project([folder], diameters=DIAMETERS, out=out)
+    assert not out.exists()
+
+
+def test_init_notes_picks_outside_and_asks_for_a_spacing(tmp_path: Path) -> None:
+    tomogram(tmp_path, "t")
+    picks(tmp_path / "t.csv", scale=2.0)
+    new = init_project([tmp_path], diameters=DIAMETERS, out=tmp_path / "p.toml")
+    assert "1 of 3 picks lie outside" in new.notes[0] and "binning = 2" in new.notes[0]
+    tomogram(tmp_path, "u", spacing_A=1.0)
+    picks(tmp_path / "u.csv")
+    with pytest.raises(SpacingError, match=r"voxel size 1\.0 Å in u\.mrc"):
+        init_project([tmp_path / "u.mrc"], diameters=DIAMETERS, out=tmp_path / "q.toml")
+
+
+def project(folder: Path, tomograms: str, head: str = 'labels = "complete"') -> Path:
+    path = folder / "project.toml"
+    classes = "".join(f'[[classes]]\nname = "{name}"\ndiameter_A = {d}\n' for name, d in DIAMETERS.items())
+    path.write_text(f"{head}\n{classes}\n{tomograms}")
+    return path
+
+
+ENTRY = '[[tomograms]]\npath = "tomo_1.mrc"\npicks = "tomo_1.csv"\n'
+
+
+@pytest.mark.parametrize(
+    ("tomograms", "head", "sentence"),
+    [
+        (
+            ENTRY + "bining = 2",
+            'labels = "partial"',
+            r"unknown key 'bining' in tomograms 1 \(known: path, picks",
+        ),
+        (ENTRY, 'label = "partial"', "'labels' is missing"),
+        (ENTRY, 'labels = "some"', "'labels' is 'some': input should be 'complete' or 'partial'"),
+        (
+            ENTRY + "binning = 0",
+            'labels = "partial"',
+            "'binning' in tomograms 1 is 0: input should be greater",
+        ),
+        ("", 'labels = "partial"', "'tomograms' is missing"),
+        (ENTRY + ENTRY, 'labels = "partial"', "tomogram tomo_1.mrc stands there twice"),
+        (ENTRY, "labels = ", "is not valid TOML"),
+        (ENTRY.replace("tomo_1.mrc", "gone.mrc"), 'labels = "partial"', "no tomogram .*gone.mrc"),
+        (ENTRY.replace("tomo_1.csv", "gone.csv"), 'labels = "partial"', "no pick file .*gone.csv"),
+    ],
+)
+def test_a_broken_project_is_explained(folder: Path, tomograms: str, head: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_project(project(folder, tomograms, head))
+
+
+def test_no_project(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no project file .*p\.toml: .*etpick init"):
+        read_project(tmp_path / "p.toml")
+
+
+def test_picks_outside_are_refused_with_a_likely_reason(folder: Path) -> None:
+    (folder / "tomo_1.csv").unlink()
+    picks(folder / "tomo_1.csv", scale=2.0)
+    with pytest.raises(
+        InputError, match=r"1 of 3 picks lie outside: they reach x 14 to 70, .* 40 × 30 × 20; .*binning = 2"
+    ):
+        load_project(project(folder, ENTRY))
+    loaded = load_project(project(folder, ENTRY + "binning = 2"))
+    np.testing.assert_array_equal(loaded.items[0].particles.positions[2], [15, 25, 35])
+
+
+def test_swapped_axes_are_named(folder: Path) -> None:
+    (folder / "tomo_1.csv").write_text("class,x,y,z\n1,19,25,39\n")
+    with pytest.raises(InputError, match="perhaps x and z are swapped"):
+        load_project(project(folder, ENTRY))
+
+
+def test_unknown_class(folder: Path) -> None:
+    (folder / "tomo_1.csv").write_text("class,x,y,z\ngold,1,1,1\n")
+    with pytest.raises(
+        InputError, match=r"unknown class gold in .*: the classes are 1 ribosome, 2 proteasome"
+    ):
+        load_project(project(folder, ENTRY))
+
+
+def test_a_particle_listed_twice_counts_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "tomo_1.csv").write_text("class,x,y,z\n1,5,5,5\n1,5.5,5,5\n2,5,5,5\n1,9,9,9\n1,10.4,9,9\n")
+    with caplog.at_level(logging.WARNING):
+        particles = load_project(project(folder, ENTRY)).items[0].particles
+    assert particles.positions[:, 2].tolist() == [5, 5, 9, 10.4]
+    assert "tomo_1: 1 particle(s) listed twice" in caplog.text
+
+
+def test_several_pick_files_and_spacings(folder: Path) -> None:
+    entry = (
+        ENTRY.replace('"tomo_1.csv"', '["tomo_1.csv", "more.coords"]') + "spacing_A = 7.0\nvalidate = true\n"
+    )
+    (folder / "more.coords").write_text("proteasome 1 2 3\n")
+    other = ENTRY.replace("tomo_1", "tomo_2")
+    dataset = load_project(project(folder, entry + other, 'labels = "complete"\nspacing_A = 9.0'))
+    assert [item.tomogram.spacing_A for item in dataset.items] == [7.0, 9.0]
+    assert [len(item.particles) for item in dataset.items] == [4, 3]
+    assert [item.validate for item in dataset.items] == [True, False]
+
+
+def test_the_real_tomogram(shared_data: Path, tmp_path: Path) -> None:
+    new = init_project([shared_data / "real"], diameters={"ribosome": 280}, out=tmp_path / "p.toml")
+    assert dict(new.labelled[0].counts) == {"ribosome": 268}
+    dataset = load_project(new.path)
+    assert len(dataset.items[0].particles) == 267  # one pair is listed twice
+    assert dataset.items[0].tomogram.spacing_A == 31.36

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from etpick.nn.losses import dice_loss, weighted_loss
+
+LABELS = torch.zeros(1, 6, 6, 6, dtype=torch.long)
+LABELS[0, 1:3, 1:3, 1:3] = 1
+LABELS[0, 4:, 4:, 4:] = 2
+ONES = torch.ones(1, 6, 6, 6)
+LOSSES = [dice_loss, lambda *a: weighted_loss(*a, foreground_weight=5.0)]
+
+
+def logits_for(labels, sharpness=20.0):
+    return sharpness * torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_truth_costs_nothing_and_errors_cost_more_the_more_there_are(loss):
+    perfect = loss(logits_for(LABELS), LABELS, ONES)
+    one_wrong, all_wrong = LABELS.clone(), torch.zeros_like(LABELS)
+    one_wrong[0, 1, 1, 1] = 0
+    values = [float(loss(logits_for(guess), LABELS, ONES)) for guess in (one_wrong, all_wrong)]
+    assert float(perfect) == pytest.approx(0, abs=1e-3)
+    assert 1e-3 < values[0] < values[1]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_unknown_voxels_do_not_count(loss):
+    guess = LABELS.clone()
+    guess[0, 0] = 2
+    known = ONES.clone()
+    known[0, 0] = 0
+    assert float(loss(logits_for(guess), LABELS, known)) == pytest.approx(0, abs=1e-3)
+    assert float(loss(logits_for(guess), LABELS, ONES)) > 0.05
+
+
+def test_dice_is_the_published_formula():
+    p = torch.rand(2, 3, 4, 4, 4).softmax(1)
+    labels = torch.randint(0, 3, (2, 4, 4, 4))
+    g = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+    by_class = [
+        1 - (2 * (p[:, c] * g[:, c]).sum() + 2e-8) / ((p[:, c] ** 2).sum() + (g[:, c] ** 2).sum() + 1e-8) for c in (1, 2)
+    ]
+    assert float(dice_loss(p.log(), labels, torch.ones(2, 4, 4, 4))) == pytest.approx(float(sum(by_class) / 2), abs=1e-5)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from etpick.nn.networks import NETWORKS, FastNet, PaperNet, fold_normalisation
+
+
+def cost(network, edge):
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.randn(1, 1, edge, edge, edge))
+    return counter.get_total_flops() / 2 / edge**3, sum(p.numel() for p in network.parameters())
+
+
+def test_the_paper_network_has_the_published_size():
+    macs, parameters = cost(PaperNet(13), 72)
+    assert parameters == pytest.approx(2.43e6, rel=0.005)
+    assert macs == pytest.approx(146.5e3, rel=0.005)
+
+
+def test_the_fast_network_costs_a_sixth():
+    macs, parameters = cost(FastNet(13), 48)
+    assert macs < 146.5e3 / 6
+    assert parameters < 1.5e6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_any_size_in_eights_gives_scores_of_all_classes(name, classes):
+    network = NETWORKS[name](classes).eval()
+    with torch.no_grad():
+        p = network(torch.randn(2, 1, 16, 24, 40)).softmax(1)
+    s = network.stride
+    assert p.shape == (2, classes + 1, 16 // s, 24 // s, 40 // s)
+    assert torch.allclose(p.sum(1), torch.ones_like(p[:, 0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folding_the_normalisation_changes_nothing(name):
+    torch.manual_seed(0)
+    network = NETWORKS[name](2).train()
+    for _ in range(3):  # statistics that differ from the initial 0 and 1
+        network(3 + 2 * torch.randn(2, 1, 16, 16, 16))
+    x = torch.randn(1, 1, 24, 24, 24)
+    with torch.no_grad():
+        expected = network.eval()(x)
+        assert torch.allclose(fold_normalisation(network)(x), expected, atol=1e-4)
+
+
+def test_the_fast_network_answers_at_the_middle_of_two_voxels():
+    """Mirroring the input mirrors the output: the half-resolution grid has no offset to one side."""
+    torch.manual_seed(0)
+    network = FastNet(1).eval()
+    for p in network.parameters():  # a network without preferred direction
+        if p.ndim == 5:
+            p.data = (p.data + p.data.flip(2)) / 2
+    first = network.encoder[0].entry.conv.weight  # its channels are the voxels of a 2×2×2 block, z slowest
+    w = first.data.reshape(32, 2, 2, 2, 3, 3, 3)
+    first.data = ((w + w.flip(1).flip(4)) / 2).reshape(32, 8, 3, 3, 3)
+    x = torch.randn(1, 1, 32, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(network(x.flip(2)), network(x).flip(2), atol=1e-4)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etpick.ops.labels import render_labels
+from etpick.ops.peaks import (
+    local_maxima,
+    mean_pool,
+    pooling_iterations,
+    pooling_weights,
+    refine,
+    sample_mean,
+    suppress,
+)
+
+
+def iterated_pooling(scores: np.ndarray, kernel: int, iterations: int) -> np.ndarray:
+    """The paper's way, one pooling after another, on the map extended by zeros."""
+    reach = kernel // 2 * iterations
+    x = torch.from_numpy(np.pad(scores, 2 * reach)).double()[None, None]
+    for _ in range(iterations):
+        x = F.avg_pool3d(x, kernel, stride=1)
+    return x[0, 0, reach:-reach, reach:-reach, reach:-reach].numpy()
+
+
+@pytest.mark.parametrize(("kernel", "iterations"), [(3, 1), (3, 4), (5, 2), (7, 1)])
+def test_one_separable_smoothing_equals_the_iterated_mean_pooling(kernel, iterations):
+    scores = np.random.default_rng(0).random((11, 14, 9)).astype(np.float32)
+    assert mean_pool(scores, kernel, iterations) == pytest.approx(iterated_pooling(scores, kernel, iterations), abs=1e-6)
+
+
+@given(r=st.integers(1, 12), kernel=st.sampled_from([3, 5, 7]))
+def test_the_receptive_field_is_as_published_and_covers_the_label(r, kernel):
+    i = pooling_iterations(2 * r + 1, kernel)
+    assert len(pooling_weights(kernel, i)) == 1 + (kernel - 1) * i >= 2 * r + 1
+    assert pooling_weights(kernel, i).sum() == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(*[st.floats(6, 33)] * 3), min_size=1, max_size=6))
+@settings(max_examples=40)
+def test_centres_to_labels_to_peaks_to_centres(places):
+    centres = np.array(places)
+    gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1) + 100 * np.eye(len(centres))
+    if gaps.min() < 12:
+        return
+    labels = render_labels(centres, np.ones(len(centres), int), np.full(len(centres), 7.0), (40, 40, 40))
+    smooth = mean_pool((labels > 0).astype(np.float32), 3, pooling_iterations(7, 3))
+    found = local_maxima(smooth, 0.1)
+    positions = refine(smooth, found)
+    kept = positions[suppress(positions, smooth[tuple(found.T)].astype(float), np.full(len(found), 5.0))]
+    assert len(kept) == len(centres)
+    error = np.linalg.norm(kept[:, None] - centres[None], axis=-1).min(axis=0)
+    assert error.max() < 0.7  # a painted label is itself only known to half a voxel
+
+
+def test_the_vertex_of_a_parabola_is_found_exactly():
+    grid = np.indices((9, 9, 9)).astype(np.float32)
+    vertex = np.array([4.3, 3.6, 5.1])
+    smooth = 10 - ((grid - vertex[:, None, None, None]) ** 2).sum(0)
+    assert refine(smooth, local_maxima(smooth, 0))[0] == pytest.approx(vertex, abs=1e-4)
+
+
+positions = st.lists(st.tuples(*[st.floats(0, 20)] * 3), min_size=0, max_size=25)
+
+
+@given(places=positions, seed=st.integers(0, 99))
+def test_of_two_near_picks_the_higher_survives(places, seed):
+    rng = np.random.default_rng(seed)
+    p = np.array(places, dtype=float).reshape(-1, 3)
+    scores, reach = rng.random(len(p)), rng.uniform(1, 5, len(p))
+    kept = suppress(p, scores, reach)
+    assert (np.diff(scores[kept]) <= 0).all()
+    for i in range(len(p)):
+        near = [j for j in kept if j != i and np.linalg.norm(p[i] - p[j]) < (reach[i] + reach[j]) / 2]
+        if i in kept:
+            assert not near
+        else:
+            assert any(scores[j] >= scores[i] for j in near)
+    shuffled = rng.permutation(len(p))
+    again = suppress(p[shuffled], scores[shuffled], reach[shuffled])
+    assert {tuple(q) for q in p[shuffled][again]} == {tuple(q) for q in p[kept]}
+
+
+def test_class_chances_are_means_around_the_maximum():
+    maps = np.random.default_rng(1).random((2, 8, 8, 8))
+    assert sample_mean(maps, np.array([[4, 4, 4]]), 1)[0] == pytest.approx(maps[:, 3:6, 3:6, 3:6].mean((1, 2, 3)))

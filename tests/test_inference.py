@@ -1,0 +1,158 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from etpick.config import PickingConfig
+from etpick.data import WorkingVolume
+from etpick.errors import EtpickError
+from etpick.inference import PeakFinder, Scores, choose_device, choose_tile, find, predict, search
+from etpick.nn.networks import FastNet, PaperNet, fold_normalisation
+from etpick.ops.labels import render_labels
+from etpick.ops.normalise import Normalisation
+from etpick.ops.peaks import suppress
+from etpick.tiles import plan_tiles
+from etpick.types import Tomogram
+
+CPU = torch.device("cpu")
+
+
+def volume(levels):
+    return WorkingVolume(Tomogram(np.asarray(levels, np.float32), 10.0), 10.0, Normalisation(0.0, 1.0))
+
+
+class Echo(torch.nn.Module):
+    """A 'network' whose foreground is the logistic of the image itself, at half resolution."""
+
+    stride, tile_size = 2, None
+
+    def forward(self, image):
+        logit = torch.nn.functional.avg_pool3d(image, 2)
+        return torch.cat([torch.zeros_like(logit), logit], dim=1)
+
+
+def stitched(v, network, tile, halo):
+    slabs = list(predict(v, network, plan_tiles(v.shape, tile, halo), CPU))
+    return np.concatenate([s.foreground for s in slabs])
+
+
+@pytest.mark.parametrize("tile", [(40, 40, 40), (48, 96, 40), (200, 200, 200)])
+def test_constant_in_is_constant_out(tile):
+    out = stitched(volume(np.full((50, 61, 70), 0.7)), Echo(), tile, 8)
+    assert out.shape == (25, 31, 35)
+    assert out == pytest.approx(1 / (1 + np.exp(-0.7)), abs=1e-6)
+
+
+def test_tiles_stitch_to_what_one_tile_gives():
+    levels = np.random.default_rng(0).normal(size=(50, 61, 70))
+    whole = stitched(volume(levels), Echo(), (72, 80, 88), 8)
+    assert stitched(volume(levels), Echo(), (40, 48, 32), 8) == pytest.approx(whole, abs=1e-6)
+
+
+def test_a_real_network_leaves_no_seam():
+    """Within the halo's reach the network itself decides; no edge of a tile shows."""
+    torch.manual_seed(0)
+    network = FastNet(2)
+    for _ in range(3):
+        network(torch.randn(2, 1, 32, 32, 32))
+    network = fold_normalisation(network)
+    levels = np.random.default_rng(0).normal(size=(48, 64, 104))
+    whole = stitched(volume(levels), network, (112, 128, 168), 32)
+    tiled = stitched(volume(levels), network, (112, 128, 96), 32)
+    assert np.abs(tiled - whole).max() < 0.02 * (whole.max() - whole.min())
+
+
+def found_by(v, network, tile, finder):
+    depth = -(-v.shape[0] // 2)
+    found = find(predict(v, network, plan_tiles(v.shape, tile, 8), CPU), depth, finder)
+    return found.select(suppress(found.positions, found.raw, np.full(len(found.raw), 6.0)))
+
+
+def spots(centres, shape=(60, 64, 68), diameter=8.0):
+    labels = render_labels(
+        np.array(centres), np.ones(len(centres), int), np.full(len(centres), diameter), shape, kind="ball"
+    )
+    return np.where(labels > 0, 6.0, -6.0)
+
+
+CENTRES = [(12.0, 12.5, 13.0), (29.5, 30.0, 40.5), (47.0, 50.0, 20.0), (3.0, 60.0, 64.0), (58.0, 5.0, 33.0)]
+
+
+def test_particles_come_back_whatever_the_tiles_even_on_seams_and_edges():
+    v = volume(spots(CENTRES))
+    finder = PeakFinder(8.0, "ball", 2, floor=0.1)
+    results = []
+    for tile in ((32, 32, 32), (40, 96, 48), (96, 96, 104)):
+        found = found_by(v, Echo(), tile, finder)
+        error = np.linalg.norm(found.positions[:, None] - np.array(CENTRES)[None], axis=-1)
+        assert len(found.positions) == len(CENTRES)
+        assert error.min(axis=0).max() < 1.0
+        results.append(found)
+    for other in results[1:]:
+        order, same = (np.lexsort(r.positions.T) for r in (other, results[0]))
+        assert other.positions[order] == pytest.approx(results[0].positions[same], abs=1e-5)
+        assert other.raw[order] == pytest.approx(results[0].raw[same], abs=1e-5)
+
+
+def test_the_binary_variant_pools_the_thresholded_map():
+    v = volume(spots(CENTRES) / 12)  # scores of 0.62 and 0.38
+    soft = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, "ball", 2, floor=0.5))
+    hard = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, "ball", 2, binary=True, floor=0.5))
+    assert len(hard.positions) == len(CENTRES)
+    assert len(soft.positions) > len(CENTRES)  # a level of 0.38 everywhere has maxima, below ½ they vanish
+
+
+def test_slabs_appended_are_the_whole():
+    rng = np.random.default_rng(0)
+    parts = [Scores(z, rng.random((4, 5, 6)).astype(np.float32), rng.random((2, 4, 5, 6)).astype(np.float16)) for z in (0, 4)]
+    both = parts[0] + parts[1]
+    assert both.stop == 8
+    assert (both.tail(6).foreground == parts[1].foreground[2:]).all()
+
+
+class Hungry(Echo):
+    """Runs out of memory on tiles above a size, as a card would."""
+
+    def forward(self, image):
+        if image.numel() > 60**3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return super().forward(image)
+
+
+def test_out_of_memory_goes_on_with_smaller_tiles_and_says_so(caplog, monkeypatch):
+    v = volume(spots(CENTRES))
+    finder = PeakFinder(8.0, "ball", 2, floor=0.1)
+    with caplog.at_level(logging.WARNING):
+        found = search(v, Hungry(), finder, PickingConfig(tile_vx=96), CPU)
+    assert len(found.positions) >= len(CENTRES)
+    assert "out of memory with tiles of (96, 96, 96)" in caplog.text
+
+
+def test_other_failures_are_not_taken_for_lack_of_memory():
+    class Broken(Echo):
+        def forward(self, image):
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        search(volume(spots(CENTRES)), Broken(), PeakFinder(8.0, "ball", 2), PickingConfig(tile_vx=64), CPU)
+
+
+def test_the_tile_fits_memory_and_the_paper_network_keeps_its_own(monkeypatch):
+    class Memory:
+        available = 4_000_000_000
+
+    monkeypatch.setattr("etpick.inference.psutil.virtual_memory", lambda: Memory)
+    tile = choose_tile((200, 512, 512), FastNet(3), PickingConfig())
+    assert np.prod(tile) * 110 <= 1_000_000_000
+    assert tile[0] >= 200
+    assert choose_tile((50, 50, 50), FastNet(3), PickingConfig()) == (88, 88, 88)
+    assert choose_tile((200, 512, 512), PaperNet(3), PickingConfig()) == (72, 72, 72)
+
+
+@pytest.mark.parametrize("name", ["cuda", "gpu9"])
+def test_a_device_that_is_not_there_is_named(name):
+    if name == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA card here")
+    with pytest.raises(EtpickError, match=name):
+        choose_device(name)

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etpick.errors import InputError
+from etpick.tiles import plan_tiles
+
+sizes = st.tuples(*[st.integers(1, 150)] * 3)
+tiles = st.tuples(*[st.sampled_from([40, 48, 64, 96, 160])] * 3)
+
+
+@given(shape=sizes, tile=tiles, halo=st.sampled_from([0, 4, 8, 16]), exact=st.booleans())
+def test_every_voxel_is_kept_once_and_lies_in_its_tile(shape, tile, halo, exact):
+    plan = plan_tiles(shape, tile, halo, exact=exact)
+    kept = np.zeros(shape, int)
+    for row in plan.rows:
+        assert len({(t.keep.start[0], t.keep.stop[0]) for t in row}) == 1
+        for t in row:
+            kept[t.keep.slices] += 1
+            assert all(r + halo == k for r, k in zip(t.read.start, t.keep.start, strict=True))
+            assert all(k + halo <= r for k, r in zip(t.keep.stop, t.read.stop, strict=True))
+    assert (kept == 1).all()
+
+
+@given(shape=sizes, tile=tiles, halo=st.sampled_from([0, 4, 8, 16]), exact=st.booleans())
+def test_tiles_are_whole_coarsest_voxels_on_one_grid(shape, tile, halo, exact):
+    for row in plan_tiles(shape, tile, halo, exact=exact).rows:
+        for t in row:
+            assert all(n % 8 == 0 and n <= limit for n, limit in zip(t.read.shape, tile, strict=True))
+            assert all((start + halo) % 8 == 0 for start in t.read.start)
+            if exact:
+                assert t.read.shape == tile
+
+
+def test_only_the_halo_is_wasted():
+    plan = plan_tiles((200, 512, 512), (232, 544, 544), 16)
+    assert len(plan) == 1
+    assert plan.voxels_read == 232 * 544 * 544
+    assert plan_tiles((64, 64, 64), (512, 512, 512), 0).voxels_read == 64**3
+
+
+@pytest.mark.parametrize(("tile", "halo"), [(32, 16), (45, 8), (64, 3)])
+def test_a_tile_that_cannot_serve_is_refused_with_both_numbers(tile, halo):
+    with pytest.raises(InputError, match=f"tile {tile} with halo {halo}"):
+        plan_tiles((64, 64, 64), (tile, tile, tile), halo)

@@ -1,0 +1,178 @@
+"""Training on a small tomogram of dark balls, with everything that a run can meet."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import etpick
+from etpick.checkpoint import load_model
+from etpick.config import recipe
+from etpick.errors import InputError, ModelError, OutputError, TrainingError
+from etpick.training import Interrupted, train_model
+from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
+
+CLASSES = (ParticleClass("large", 160.0), ParticleClass("small", 80.0))
+QUICK = {"patch_vx": 32, "batch": 2, "validations": 2, "seed": 3}
+
+
+def balls(seed, shape=(48, 64, 64), spacing_A=10.0):
+    """Dark balls in noise; (tomogram, particles)."""
+    rng = np.random.default_rng(seed)
+    grid = np.indices(shape)
+    levels, positions, names = rng.normal(0, 0.6, shape), [], []
+    for i in range(200):
+        p = rng.uniform(9, np.array(shape) - 9)
+        if all(np.linalg.norm(p - q) > 17 for q in positions) and len(positions) < 14:
+            c = CLASSES[i % 2]
+            levels[((grid - p[:, None, None, None]) ** 2).sum(0) < (c.diameter_A / 2 / spacing_A) ** 2] -= 2.0
+            positions.append(p)
+            names.append(c.name)
+    return Tomogram(levels.astype(np.float32), spacing_A, f"balls{seed}"), Particles(np.array(positions), np.array(names))
+
+
+def dataset(seeds=(0, 1), validate=(2,)):
+    items = [TrainingItem(*balls(s), validate=s in validate) for s in (*seeds, *validate)]
+    return Dataset(CLASSES, tuple(items))
+
+
+def same(a, b):
+    return all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights) and a.decision == b.decision
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "model"
+    return folder, train_model(dataset(), recipe(**QUICK, steps=150), folder)
+
+
+def test_it_learns_and_picks_a_tomogram_it_has_not_seen(trained):
+    tomogram, truth = balls(9)
+    picks = etpick.pick(trained[1], tomogram)
+    score = etpick.evaluate(picks, truth, CLASSES, 10.0)
+    assert score.localisation.f1 > 0.85
+    assert score.localisation.mean_distance_vx < 1.5
+    assert ((picks.scores >= 0) & (picks.scores <= 1)).all()
+    assert (np.diff(picks.scores) <= 0).all()
+
+
+def test_a_tomogram_at_another_spacing_gives_picks_in_its_own_voxels(trained):
+    tomogram, truth = balls(9)
+    fine = Tomogram(tomogram.data.repeat(2, 0).repeat(2, 1).repeat(2, 2), 5.0, "fine")
+    picks = etpick.pick(trained[1], fine)
+    finer = Particles((truth.positions + 0.5) * 2 - 0.5, truth.classes)
+    assert etpick.evaluate(picks, finer, CLASSES, 5.0).localisation.f1 > 0.8
+
+
+@pytest.mark.parametrize("spacing_A", [0.5, 40.0])
+def test_a_spacing_too_far_from_the_model_is_refused_with_both_numbers(trained, spacing_A):
+    with pytest.raises(InputError, match=rf"{spacing_A:g} Å voxels and the model works at 10 Å"):
+        etpick.pick(trained[1], Tomogram(np.random.default_rng(0).normal(size=(16, 16, 16)), spacing_A))
+
+
+def test_the_model_comes_back_from_its_folder(trained):
+    folder, model = trained
+    assert same(load_model(folder), model)
+    assert not (folder / "state.json").exists()
+    assert {"f1_alpha", "localisation", "classification"} <= json.loads((folder / "model.json").read_text())["validation"].keys()
+    tomogram, _ = balls(9)
+    assert (etpick.pick(folder, tomogram).positions == etpick.pick(model, tomogram).positions).all()
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another():
+    first, again = (train_model(dataset(), recipe(**QUICK, steps=6)) for _ in range(2))
+    assert same(first, again)
+    assert not same(first, train_model(dataset(), recipe(**QUICK | {"seed": 4}, steps=6)))
+
+
+def test_stopped_and_resumed_equals_never_stopped(tmp_path):
+    config = recipe(**QUICK, steps=10)
+    whole = train_model(dataset(), config, tmp_path / "whole")
+    for stop in (3, 7):  # before and after the first validation
+        calls = iter(range(100))
+        with pytest.raises(Interrupted, match="--resume"):
+            train_model(dataset(), config, tmp_path / f"m{stop}", should_stop=lambda: next(calls) == stop)
+        resumed = train_model(dataset(), config, tmp_path / f"m{stop}", resume=True)
+        assert same(whole, resumed)
+        assert [h["loss"] for h in resumed.history] == [h["loss"] for h in whole.history]
+
+
+def test_a_folder_in_use_is_not_overwritten_silently(trained, tmp_path):
+    with pytest.raises(OutputError, match="holds a model"):
+        train_model(dataset(), recipe(**QUICK, steps=2), trained[0])
+    with pytest.raises(TrainingError, match="its training is finished"):
+        train_model(dataset(), recipe(**QUICK, steps=2), trained[0], resume=True)
+    calls = iter(range(9))
+    with pytest.raises(Interrupted):
+        train_model(dataset(), recipe(**QUICK, steps=5), tmp_path / "m", should_stop=lambda: next(calls) == 0)
+    with pytest.raises(OutputError, match="unfinished training: go on with --resume"):
+        train_model(dataset(), recipe(**QUICK, steps=5), tmp_path / "m")
+    with pytest.raises(TrainingError, match="changed option: batch was 2, is 3"):
+        train_model(dataset(), recipe(**QUICK | {"batch": 3}, steps=5), tmp_path / "m", resume=True)
+    with pytest.raises(ModelError, match="stopped before the first validation"):
+        load_model(tmp_path / "m")
+
+
+def test_one_tomogram_alone_validates_on_a_held_out_region():
+    said = []
+    data = Dataset(CLASSES, (TrainingItem(*balls(0)),))
+    model = train_model(data, recipe(**QUICK, steps=2), on_progress=lambda p: said.append(p.message))
+    assert any("is held out" in m for m in said)
+    labels, held = model.trained_on["labels"], model.trained_on["validation_labels"]
+    assert sum(labels.values()) + sum(held.values()) == len(balls(0)[1])
+    assert 2 <= sum(held.values()) <= 5
+
+
+def test_the_time_limit_is_kept_and_the_number_of_steps_recorded():
+    progress = []
+    config = recipe(**QUICK, steps=100_000, max_minutes=0.1)
+    model = train_model(dataset(), config, on_progress=progress.append)
+    assert model.trained_on["steps"] < 5000
+    assert progress[-1].step == progress[-1].steps == model.trained_on["steps"]
+
+
+def test_the_paper_recipe_runs_as_published():
+    config = recipe("paper", steps=2, batch=1, validations=1)
+    assert (config.loss, config.label_shape, config.label_diameter_vx, config.patch_vx) == ("dice", "truncated-ball", 7, 72)
+    one = Dataset(CLASSES[1:], tuple(replace(i, particles=i.particles.of_class("small")) for i in dataset().items))
+    assert recipe("paper").epochs == 60
+    model = train_model(one, config)
+    assert model.trained_on["steps"] == 2
+
+
+BAD = [
+    (Dataset((), dataset().items), "no classes"),
+    (Dataset(CLASSES, ()), "none of the 0 tomograms has picks"),
+    (Dataset(CLASSES, tuple(replace(i, validate=True) for i in dataset().items)), "every labelled tomogram validates"),
+    (Dataset(CLASSES[:1], dataset().items), "class small, which is not among"),
+    (Dataset((*CLASSES, ParticleClass("x", 90.0)), dataset().items), "class x has no labels"),
+    (Dataset(CLASSES, tuple(replace(i, particles=i.particles.select([0, 1])) for i in dataset().items)), "4 labelled"),
+    (Dataset(CLASSES, (replace(dataset().items[0], particles=balls(0)[1].select(slice(0, 6))),)), "too few to hold"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), BAD, ids=[s for _, s in BAD])
+def test_data_that_cannot_be_learnt_from_is_named(data, sentence):
+    with pytest.raises(TrainingError, match=sentence):
+        train_model(data, recipe(**QUICK, steps=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"patch_vx": 50}, "patch_vx 50 must be a multiple of 8"),
+        ({"pach": 48}, "no option 'pach'; known are network"),
+        ({"steps": 0}, "steps = 0"),
+        ({"network": "huge"}, "no network 'huge': choose one of fast, paper"),
+    ],
+)
+def test_options_that_do_not_fit_are_explained(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        recipe(**options)
+
+
+def test_a_loss_that_is_no_number_stops_training():
+    with pytest.raises(TrainingError, match="lower --learning-rate"):
+        train_model(dataset(), recipe(**QUICK, steps=30, learning_rate=1e30))
