@@ -80,7 +80,9 @@ def test_the_draw_of_a_step_depends_on_nothing_else():
     again = [sampler().batch(7) for _ in range(2)]
     other = sampler(seed=1).batch(7)
     assert all((a.block == b.block).all() and (a.labels == b.labels).all() for a, b in zip(*again, strict=True))
-    assert any(a.block.shape != b.block.shape or (a.block != b.block).any() for a, b in zip(again[0], other, strict=True))
+    assert any(
+        a.block.shape != b.block.shape or (a.block != b.block).any() for a, b in zip(again[0], other, strict=True)
+    )
 
 
 def test_places_outside_the_tomogram_and_held_out_are_not_learnt():

@@ -29,10 +29,7 @@ MADE_UP = [
 def made_up() -> tuple[Tomogram, Particles]:
     """Dark cubes of five voxels in noise as strong as they are, on a ramp along z, with bright outliers."""
     rng = np.random.default_rng(1)
-    data = (
-        rng.normal(size=SHAPE).astype(np.float32)
-        + np.linspace(0, 5, SHAPE[0], dtype=np.float32)[:, None, None]
-    )
+    data = rng.normal(size=SHAPE).astype(np.float32) + np.linspace(0, 5, SHAPE[0], dtype=np.float32)[:, None, None]
     centres = rng.uniform(8, np.array(SHAPE) - 8, (40, 3))
     for z, y, x in centres.round().astype(int):
         data[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3] -= 1.0
@@ -107,9 +104,7 @@ def test_nan_and_constant_volumes() -> None:
     assert "nothing but NaN" in warning
     (warning,) = inspect_tomogram(Tomogram(np.zeros((10, 10, 10)), 10.0, "flat")).warnings
     assert "every voxel of flat is 0" in warning
-    holes = inspect_tomogram(
-        Tomogram(data, 10.0, "holes"), [("p", Particles(np.ones((3, 3)), np.array("a")))]
-    )
+    holes = inspect_tomogram(Tomogram(data, 10.0, "holes"), [("p", Particles(np.ones((3, 3)), np.array("a")))])
     assert np.isfinite(holes.picks[0].contrast or np.nan)
 
 
@@ -121,9 +116,7 @@ class Huge:
     given = 0
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
-        steps = [
-            k.indices(n) if isinstance(k, slice) else (0, 1, 1) for k, n in zip(key, self.shape, strict=True)
-        ]
+        steps = [k.indices(n) if isinstance(k, slice) else (0, 1, 1) for k, n in zip(key, self.shape, strict=True)]
         size = [len(range(*step)) for step, k in zip(steps, key, strict=True) if isinstance(k, slice)]
         self.given += int(np.prod(size))
         return np.random.default_rng(0).normal(size=size).astype(np.float32)

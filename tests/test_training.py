@@ -30,7 +30,20 @@ def balls(seed, shape=(48, 64, 64), spacing_A=10.0):
             levels[((grid - p[:, None, None, None]) ** 2).sum(0) < (c.diameter_A / 2 / spacing_A) ** 2] -= 2.0
             positions.append(p)
             names.append(c.name)
-    return Tomogram(levels.astype(np.float32), spacing_A, f"balls{seed}"), Particles(np.array(positions), np.array(names))
+    return Tomogram(levels.astype(np.float32), spacing_A, f"balls{seed}"), Particles(
+        np.array(positions), np.array(names)
+    )
+
+
+class StopAt:
+    """Asks to stop after some steps more than `step`."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
 
 
 def dataset(seeds=(0, 1), validate=(2,)):
@@ -76,7 +89,9 @@ def test_the_model_comes_back_from_its_folder(trained):
     folder, model = trained
     assert same(load_model(folder), model)
     assert not (folder / "state.json").exists()
-    assert {"f1_alpha", "localisation", "classification"} <= json.loads((folder / "model.json").read_text())["validation"].keys()
+    assert {"f1_alpha", "localisation", "classification"} <= json.loads((folder / "model.json").read_text())[
+        "validation"
+    ].keys()
     tomogram, _ = balls(9)
     assert (etpick.pick(folder, tomogram).positions == etpick.pick(model, tomogram).positions).all()
 
@@ -91,9 +106,8 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path):
     config = recipe(**QUICK, steps=10)
     whole = train_model(dataset(), config, tmp_path / "whole")
     for stop in (3, 7):  # before and after the first validation
-        calls = iter(range(100))
         with pytest.raises(Interrupted, match="--resume"):
-            train_model(dataset(), config, tmp_path / f"m{stop}", should_stop=lambda: next(calls) == stop)
+            train_model(dataset(), config, tmp_path / f"m{stop}", should_stop=StopAt(stop))
         resumed = train_model(dataset(), config, tmp_path / f"m{stop}", resume=True)
         assert same(whole, resumed)
         assert [h["loss"] for h in resumed.history] == [h["loss"] for h in whole.history]
@@ -104,9 +118,8 @@ def test_a_folder_in_use_is_not_overwritten_silently(trained, tmp_path):
         train_model(dataset(), recipe(**QUICK, steps=2), trained[0])
     with pytest.raises(TrainingError, match="its training is finished"):
         train_model(dataset(), recipe(**QUICK, steps=2), trained[0], resume=True)
-    calls = iter(range(9))
     with pytest.raises(Interrupted):
-        train_model(dataset(), recipe(**QUICK, steps=5), tmp_path / "m", should_stop=lambda: next(calls) == 0)
+        train_model(dataset(), recipe(**QUICK, steps=5), tmp_path / "m", should_stop=StopAt(0))
     with pytest.raises(OutputError, match="unfinished training: go on with --resume"):
         train_model(dataset(), recipe(**QUICK, steps=5), tmp_path / "m")
     with pytest.raises(TrainingError, match="changed option: batch was 2, is 3"):
@@ -135,7 +148,12 @@ def test_the_time_limit_is_kept_and_the_number_of_steps_recorded():
 
 def test_the_paper_recipe_runs_as_published():
     config = recipe("paper", steps=2, batch=1, validations=1)
-    assert (config.loss, config.label_shape, config.label_diameter_vx, config.patch_vx) == ("dice", "truncated-ball", 7, 72)
+    assert (config.loss, config.label_shape, config.label_diameter_vx, config.patch_vx) == (
+        "dice",
+        "truncated-ball",
+        7,
+        72,
+    )
     one = Dataset(CLASSES[1:], tuple(replace(i, particles=i.particles.of_class("small")) for i in dataset().items))
     assert recipe("paper").epochs == 60
     model = train_model(one, config)
@@ -145,11 +163,20 @@ def test_the_paper_recipe_runs_as_published():
 BAD = [
     (Dataset((), dataset().items), "no classes"),
     (Dataset(CLASSES, ()), "none of the 0 tomograms has picks"),
-    (Dataset(CLASSES, tuple(replace(i, validate=True) for i in dataset().items)), "every labelled tomogram validates"),
+    (
+        Dataset(CLASSES, tuple(replace(i, validate=True) for i in dataset().items)),
+        "every labelled tomogram validates",
+    ),
     (Dataset(CLASSES[:1], dataset().items), "class small, which is not among"),
     (Dataset((*CLASSES, ParticleClass("x", 90.0)), dataset().items), "class x has no labels"),
-    (Dataset(CLASSES, tuple(replace(i, particles=i.particles.select([0, 1])) for i in dataset().items)), "4 labelled"),
-    (Dataset(CLASSES, (replace(dataset().items[0], particles=balls(0)[1].select(slice(0, 6))),)), "too few to hold"),
+    (
+        Dataset(CLASSES, tuple(replace(i, particles=i.particles.select([0, 1])) for i in dataset().items)),
+        "4 labelled",
+    ),
+    (
+        Dataset(CLASSES, (replace(dataset().items[0], particles=balls(0)[1].select(slice(0, 6))),)),
+        "too few to hold",
+    ),
 ]
 
 

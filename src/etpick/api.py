@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from etpick.checkpoint import DESCRIPTION, Model, load_model
@@ -115,9 +114,7 @@ def pick_files(
         folder.mkdir(parents=True, exist_ok=True)
         names = [c.name for c in picker.model.classes]
         for target in targets[path]:
-            write_picks(
-                target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite
-            )
+            write_picks(target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite)
         done.append(Picked(tomogram, found, targets[path]))
         if on_done:
             on_done(done[-1])
@@ -169,7 +166,7 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
     from etpick.io.picks import FORMATS
-    from etpick.io.table import belongs_to, tomogram_name
+    from etpick.io.table import belongs_to
 
     models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
     projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,8 +20,9 @@ from etpick.decision import Decision
 from etpick.errors import ModelError
 from etpick.inference import PeakFinder
 from etpick.io.atomic import atomic_write
-from etpick.nn.networks import NETWORKS, Network, PaperNet, fold_normalisation
+from etpick.nn.networks import NETWORKS, Network, PaperNet, fold_normalisation, on_device
 from etpick.ops.calibrate import Calibration
+from etpick.ops.labels import label_diameters
 from etpick.types import ParticleClass
 
 FORMAT: Final = 1
@@ -64,7 +66,7 @@ class Model:
             network.load_state_dict(dict(self.weights))
         except RuntimeError as error:
             raise ModelError(f"the weights do not fit the network {self.config.network!r}: {error}") from None
-        return fold_normalisation(network).to(device, memory_format=torch.channels_last_3d)
+        return on_device(fold_normalisation(network), device)
 
     def finder(self, **changes: Any) -> PeakFinder:
         """MP-NMS for the labels it was trained with."""
@@ -104,10 +106,10 @@ def make_finder(
     config: TrainingConfig, classes: tuple[ParticleClass, ...], spacing_A: float, **changes: Any
 ) -> PeakFinder:
     """MP-NMS for the smallest label in use, which must not be pooled away."""
-    smallest = min(c.diameter_A for c in classes) / spacing_A
-    label = config.label_diameter_vx if config.label_fraction is None else smallest * config.label_fraction
     stride = NETWORKS[config.network].stride
-    return PeakFinder(min(label, smallest), config.label_shape, stride, **changes)
+    widths = np.array([c.diameter_A for c in classes]) / spacing_A
+    labels = label_diameters(widths, fraction=config.label_fraction, most_vx=config.label_diameter_vx, stride=stride)
+    return PeakFinder(float(labels.min()), stride, **changes)
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -120,8 +122,7 @@ def save_model(model: Model, folder: Path) -> None:
         "format": FORMAT,
         "spacing_A": model.spacing_A,
         "classes": [
-            asdict(c) | {"threshold": t}
-            for c, t in zip(model.classes, model.decision.thresholds, strict=True)
+            asdict(c) | {"threshold": t} for c, t in zip(model.classes, model.decision.thresholds, strict=True)
         ],
         "calibration": asdict(model.decision.calibration),
         "config": model.config.model_dump(),
@@ -153,9 +154,7 @@ def load_model(folder: Path | str) -> Model:
         weights = load_file(folder / WEIGHTS)
         history = read_json(folder / HISTORY) if (folder / HISTORY).exists() else []
         config = build(TrainingConfig, d["config"])
-        return Model(
-            config, decision, weights, d["trained_on"], d["validation"], tuple(history), d["etpick"]
-        )
+        return Model(config, decision, weights, d["trained_on"], d["validation"], tuple(history), d["etpick"])
     except (KeyError, TypeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder} is damaged ({error}): train again, or restore it from a copy") from None
 

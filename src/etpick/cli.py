@@ -113,7 +113,9 @@ def demo(out: Path, minutes: float, seed: int, overwrite: bool) -> None:
 @click.option("--spacing", "spacing_A", type=float, default=10.0, show_default=True, help="Å per voxel")
 @click.option("--maps", type=click.Path(exists=True, path_type=Path), help="folder of density maps or atomic models")
 @click.option("--species", multiple=True, metavar="NAME …", help="which of them, by file name; all if not given")
-@click.option("--particles", "particles_per_class", type=click.IntRange(1), help="particles of each class in a tomogram")
+@click.option(
+    "--particles", "particles_per_class", type=click.IntRange(1), help="particles of each class in a tomogram"
+)
 @overwrite_option
 def simulate(out: Path, **options: Any) -> None:
     """Simulate tomograms with known particles: NAME.mrc, truth NAME.csv, NAME_occupancy.npz."""
@@ -128,7 +130,9 @@ def simulate(out: Path, **options: Any) -> None:
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @diameter_option
 @click.option("--out", type=FILE, default=Path("project.toml"), show_default=True, help="the project file to write")
-@click.option("--validate", multiple=True, metavar="NAME", help="tomograms that choose the model; the last if not given")
+@click.option(
+    "--validate", multiple=True, metavar="NAME", help="tomograms that choose the model; the last if not given"
+)
 @click.option("--partial", is_flag=True, help="some particles in the tomograms were left unmarked")
 @spacing_option
 @overwrite_option
@@ -182,7 +186,12 @@ def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
 
     with _bars() as bars:
         done = api.pick_files(
-            model, tomograms, on_start=bars.on_file, on_progress=bars.advance, on_done=bars.on_picked, **options
+            model,
+            tomograms,
+            on_start=bars.on_file,
+            on_progress=bars.advance,
+            on_done=bars.on_picked,
+            **options,
         )
     if not done:
         click.echo("nothing left to pick: every tomogram has its files already")
@@ -307,7 +316,14 @@ class _Bars:
 @contextmanager
 def _bars() -> Iterator[_Bars]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (

@@ -13,7 +13,7 @@ LabelShape = Literal["cubic", "ball", "truncated-ball"]
 LossName = Literal["weighted", "dice"]
 
 SEGMENTATION_THRESHOLD: Final = 0.5  # t_seg of the paper, for its binary variant
-CANDIDATE_FLOOR: Final = 0.01  # maxima of the smoothed score map below this are not candidates
+CANDIDATE_FLOOR: Final = 0.003  # maxima of the smoothed score map below this are not candidates
 
 
 class _Frozen(BaseModel):
@@ -46,9 +46,11 @@ class TrainingConfig(_Frozen):
     loss: LossName = "weighted"
     foreground_weight: float = Field(5.0, gt=0, description="weight of labelled voxels in the cross-entropy")
     label_shape: LabelShape = "ball"
-    label_diameter_vx: float = Field(8.0, gt=1, description="diameter 2r+1 of a label in working voxels")
-    label_fraction: float | None = Field(
-        None, gt=0, le=1, description="label diameter as a share of the particle's, instead of a constant one"
+    label_diameter_vx: float | None = Field(
+        8.0, gt=1, description="largest diameter 2r+1 of a label in working voxels; None for labels in proportion"
+    )
+    label_fraction: float = Field(
+        0.6, gt=0, le=1, description="largest diameter of a label as a share of its particle's"
     )
     background_share: float = Field(0.15, ge=0, le=1, description="share of subtomograms at random places")
     hard_share: float = Field(0.1, ge=0, le=1, description="share of subtomograms where the network was wrong")
@@ -71,11 +73,15 @@ class TrainingConfig(_Frozen):
 class PickingConfig(_Frozen):
     """How a tomogram is picked."""
 
-    tile_vx: int | None = Field(None, ge=32, description="edge of a tile in working voxels; from free memory if not given")
+    tile_vx: int | None = Field(
+        None, ge=32, description="edge of a tile in working voxels; from free memory if not given"
+    )
     halo_vx: int = Field(16, ge=0, description="context around a tile that is read but not used")
     pooling_kernel: int = Field(3, ge=3, description="kernel k of the mean pooling in MP-NMS, odd")
     binary: bool = Field(False, description="pool the thresholded map, as the paper does, instead of probabilities")
-    min_score: float | None = Field(None, ge=0, le=1, description="one threshold for all classes, instead of the model's")
+    min_score: float | None = Field(
+        None, ge=0, le=1, description="one threshold for all classes, instead of the model's"
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="after")
@@ -96,6 +102,7 @@ _PAPER: Final[dict[str, Any]] = {
     "loss": "dice",
     "label_shape": "truncated-ball",
     "label_diameter_vx": 7.0,
+    "label_fraction": 1.0,
     "background_share": 0.0,
     "hard_share": 0.0,
     "ema": 0.0,

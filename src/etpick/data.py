@@ -63,9 +63,7 @@ class WorkingVolume:
         if self.scale == 1:
             z, y, x = (slice(a, b) for a, b in spans)
             return self.normalise(np.asarray(self.tomogram.data[z, y, x]))
-        axes = [
-            axis_weights(a, b, self.scale, n) for (a, b), n in zip(spans, self.tomogram.shape, strict=True)
-        ]
+        axes = [axis_weights(a, b, self.scale, n) for (a, b), n in zip(spans, self.tomogram.shape, strict=True)]
         z, y, x = (slice(first, first + weights.shape[1]) for first, weights in axes)
         block = self.normalise(np.asarray(self.tomogram.data[z, y, x]))
         return apply_weights(block, (axes[0][1], axes[1][1], axes[2][1]))
@@ -158,6 +156,14 @@ class Sampler:
     stride: int
     hard: FloatArray
 
+    @cached_property
+    def label_vx(self) -> FloatArray:
+        """Label diameter of each class in working voxels."""
+        c = self.config
+        return label_diameters(
+            self.diameters_vx, fraction=c.label_fraction, most_vx=c.label_diameter_vx, stride=self.stride
+        )
+
     def batch(self, step: int) -> list[Patch]:
         """The subtomograms of one step."""
         return [self._patch(step * self.config.batch + i) for i in range(self.config.batch)]
@@ -222,14 +228,12 @@ class Sampler:
         block = source.volume.read(Box((*(corner - half).tolist(),), (*(corner + half).tolist(),)))
         return mirror_block(block, warp) if warp.moves_voxels_only else block
 
-    def _labels(
-        self, source: Source, place: FloatArray, warp: Warp
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _labels(self, source: Source, place: FloatArray, warp: Warp) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         c = self.config
-        near = (np.abs(source.positions - place) < warp.reach + c.label_diameter_vx).all(axis=1)
+        near = (np.abs(source.positions - place) < warp.reach + self.label_vx.max()).all(axis=1)
         centres = warp.to_target(source.positions[near] - place)
         numbers = source.labels[near]
-        diameters = label_diameters(self.diameters_vx[numbers - 1], c.label_diameter_vx, c.label_fraction)
+        diameters = self.label_vx[numbers - 1]
         edge = c.patch_vx // self.stride
         shape = (edge, edge, edge)
         labels = render_labels(centres, numbers, diameters, shape, kind=c.label_shape, stride=self.stride)
@@ -242,7 +246,7 @@ class Sampler:
         held = source.held_out
         if inside and (held is None or (high < held.start).any() or (low > held.stop).any()):
             return np.ones(shape, np.float32)
-        points = np.indices(shape).reshape(3, -1).T * float(self.stride) + (self.stride - 1) / 2
+        points = np.indices(shape, dtype=np.float64).reshape(3, -1).T * self.stride + (self.stride - 1) / 2
         origins = warp.to_source(points) + place
         weights = known.contains(origins)
         if held is not None:

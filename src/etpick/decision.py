@@ -81,7 +81,10 @@ def validate(
     """
     raw = Decision(classes, spacing_A, identity(len(classes)), (0.0,) * len(classes))
     picks = [raw.all(c) for c in found]
-    scores, index = np.concatenate([_scores(p) for p in picks]), np.concatenate([raw._index(p) for p in picks])
+    scores, index = (
+        np.concatenate([_scores(p) for p in picks]),
+        np.concatenate([raw._index(p) for p in picks]),
+    )
     located, classified = _hits(picks, truths, classes, spacing_A)
     calibration = fit_calibration(scores, index, located, len(classes))
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
@@ -92,7 +95,10 @@ def validate(
 
 
 def _hits(
-    picks: Sequence[Particles], truths: Sequence[Particles], classes: Sequence[ParticleClass], spacing_A: float
+    picks: Sequence[Particles],
+    truths: Sequence[Particles],
+    classes: Sequence[ParticleClass],
+    spacing_A: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(n,) whether each pick finds a particle, and whether it finds one of its own class."""
     located, classified = [], []

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etpick import __version__
 from etpick.api import pick_files, train
 from etpick.io.atomic import refuse_existing
 from etpick.io.init import init_project
 from etpick.io.picks import read_picks
-from etpick.io.tomograms import open_tomogram
 from etpick.judging import Judged, judge
 from etpick.ops.blobs import dog_baseline
 from etpick.ops.normalise import measure
@@ -48,7 +48,12 @@ def run_demo(out: Path, *, minutes: float, seed: int, overwrite: bool, stages: S
     say = stages.say
     say(f"1  simulating {TOMOGRAMS} tomograms in {data}")
     paths = simulate_folder(
-        data, count=TOMOGRAMS, shape=SHAPE, seed=seed, overwrite=overwrite, on_progress=stages.stage("simulating")
+        data,
+        count=TOMOGRAMS,
+        shape=SHAPE,
+        seed=seed,
+        overwrite=overwrite,
+        on_progress=stages.stage("simulating"),
     )
     unseen = paths[-1]
     truth_file = _hide(unseen, out / "truth", overwrite)
@@ -57,7 +62,12 @@ def run_demo(out: Path, *, minutes: float, seed: int, overwrite: bool, stages: S
     say("2  " + "\n   ".join(project.lines()))
     say(f"3  training for at most {minutes:g} minutes")
     model = train(
-        project.path, out / "model", max_minutes=minutes, seed=seed, overwrite=overwrite, on_progress=stages.training()
+        project.path,
+        out / "model",
+        max_minutes=minutes,
+        seed=seed,
+        overwrite=overwrite,
+        on_progress=stages.training(),
     )
     say(f"4  picking {unseen.name}, which was not trained on")
     (picked,) = pick_files(
@@ -106,8 +116,8 @@ def _hide(tomogram: Path, folder: Path, overwrite: bool) -> Path:
     return tomogram.with_suffix(".csv").replace(target)
 
 
-def _normalised(tomogram: Tomogram) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
-    return measure(tomogram.data, tomogram.name)(np.asarray(tomogram.data[:]))  # type: ignore[return-value]
+def _normalised(tomogram: Tomogram) -> NDArray[np.float32]:
+    return measure(tomogram.data, tomogram.name)(np.asarray(tomogram.data[:]))
 
 
 def _summary(judged: Judged, out: Path, report: Path) -> str:

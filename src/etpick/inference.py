@@ -16,7 +16,6 @@ from etpick.config import CANDIDATE_FLOOR, SEGMENTATION_THRESHOLD, PickingConfig
 from etpick.data import Readable
 from etpick.errors import EtpickError
 from etpick.nn.networks import Network, PaperNet
-from etpick.ops.labels import render_labels
 from etpick.ops.peaks import (
     local_maxima,
     mean_pool,
@@ -86,7 +85,6 @@ class PeakFinder:
     """MP-NMS for labels of one diameter, in working voxels, on maps of a network's stride."""
 
     label_vx: float
-    label_shape: str
     stride: int
     kernel: int = 3
     binary: bool = False
@@ -102,22 +100,12 @@ class PeakFinder:
         """Output slices beyond a slab that decide on maxima in it."""
         return self.iterations * (self.kernel - 1) // 2 + 2
 
-    def ideal(self) -> float:
-        """What pooling leaves at the centre of a perfectly segmented label."""
-        size = 4 * self.context + 1
-        shape = (size, size, size)
-        centre = np.full((1, 3), size // 2 * self.stride + (self.stride - 1) / 2)
-        one, label = np.ones(1, dtype=np.intp), np.array([self.label_vx])
-        mask = render_labels(centre, one, label, shape, kind=self.label_shape, stride=self.stride)  # type: ignore[arg-type]
-        return float(mean_pool(mask.astype(np.float32), self.kernel, self.iterations).max())
-
     def __call__(self, scores: Scores, first: int, last: int) -> Candidates:
         """Candidates whose maximum lies in output slices [first, last) of the volume."""
         raw = scores.foreground
         if self.binary:
             raw = (raw > SEGMENTATION_THRESHOLD).astype(np.float32)
         smooth = mean_pool(raw, self.kernel, self.iterations)
-        smooth /= np.float32(self.ideal())
         maxima = local_maxima(smooth, self.floor)
         z = maxima[:, 0] + scores.start
         maxima = maxima[(z >= first) & (z < last)]
@@ -125,7 +113,7 @@ class PeakFinder:
         positions[:, 0] += scores.start
         positions = positions * self.stride + (self.stride - 1) / 2
         chances = sample_mean(scores.classes, maxima, _CLASS_REACH)
-        return Candidates(positions, np.minimum(smooth[tuple(maxima.T)].astype(np.float64), 1.0), chances)
+        return Candidates(positions, smooth[tuple(maxima.T)].astype(np.float64), chances)
 
 
 def choose_tile(shape: Shape3, network: Network, config: PickingConfig) -> Shape3:
@@ -241,7 +229,9 @@ PAPER_HALO: Final = 12  # DeepETPicker's default padding
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the processor or the card."""
     text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
+    )
 
 
 def _smaller(tile: Shape3, halo: int) -> Shape3:

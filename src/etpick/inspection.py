@@ -92,8 +92,7 @@ class Inspection:
         grey = self.grey
         every = "" if grey.voxels_read == x * y * z else f" (from {grey.voxels_read / 1e6:.0f} M voxels)"
         said = [
-            f"{self.name}: {x} × {y} × {z} voxels (x, y, z) of {self.spacing_A:g} Å, {edges} nm, "
-            f"{self.dtype}",
+            f"{self.name}: {x} × {y} × {z} voxels (x, y, z) of {self.spacing_A:g} Å, {edges} nm, {self.dtype}",
             f"grey levels: {grey.minimum:.4g} to {grey.maximum:.4g}, median {grey.median:.4g}, "
             f"σ {grey.std:.4g}, {grey.outlier_fraction:.2%} beyond {_OUTLIER_SIGMA:.0f} σ{every}",
         ]

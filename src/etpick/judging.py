@@ -51,7 +51,7 @@ class Judged:
         e = self.evaluation
         rows = [("localisation", e.localisation), *e.classification.items()]
         width = max(len(name) for name, _ in rows)
-        head = f"{'':{width}}  {'P':>6} {'R':>6} {'F1':>6} {'AD/vx':>6} {'AP':>6}  {'right':>5} {'wrong':>5} {'missed':>6}"
+        head = " " * width + "       P      R     F1  AD/vx     AP  right wrong missed"
         lines = [*(f"note: {note}" for note in self.notes), head]
         for name, s in rows:
             ap = self.average_precision.get(name, float("nan"))
@@ -95,7 +95,9 @@ def judge(
     true = [read_picks(t, classes=names) for _, t in pairs]
     found = [Particles.empty() if p is None else read_picks(p, classes=names) for p, _ in pairs]
     notes = [f"no pick file for {t.name}: counted as no picks" for p, t in pairs if p is None]
-    spacings = [_spacing(spacing_A, f, t, path, loaded, notes) for f, t, (_, path) in zip(found, true, pairs, strict=True)]
+    spacings = [
+        _spacing(spacing_A, f, t, path, loaded, notes) for f, t, (_, path) in zip(found, true, pairs, strict=True)
+    ]
     evaluation = evaluate(found, true, classes, spacings)
     return Judged(
         tuple(t.stem for _, t in pairs), tuple(found), tuple(true), classes, tuple(spacings), evaluation,
@@ -119,7 +121,7 @@ def _pairs(picks: Path, truth: Path) -> list[tuple[Path | None, Path]]:
 
 def _pick_files(folder: Path) -> dict[str, Path]:
     """By name without suffix; where formats stand side by side, the first of `FORMATS`."""
-    return {p.stem: p for suffix in reversed(FORMATS) for p in folder.glob(f"*{suffix}")}
+    return {p.stem: p for suffix in reversed(list(FORMATS)) for p in sorted(folder.glob(f"*{suffix}"))}
 
 
 def _classes(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:
@@ -144,7 +146,10 @@ def _spacing(
 
 
 def _average_precision(
-    found: Sequence[Particles], true: Sequence[Particles], classes: Sequence[ParticleClass], spacings: Sequence[float]
+    found: Sequence[Particles],
+    true: Sequence[Particles],
+    classes: Sequence[ParticleClass],
+    spacings: Sequence[float],
 ) -> dict[str, float]:
     """By class name and for `localisation`; empty where picks carry no scores."""
     if any(f.scores is None or not np.isfinite(f.scores).all() for f in found):
@@ -163,7 +168,9 @@ def _challenge(
         return czii_rule(found, true, classes, spacings)
     if rule == "shrec":
         if occupancy is None or len(found) != 1:
-            raise InputError("the SHREC rule scores one tomogram on its occupancy volume: pass one pair and --occupancy")
+            raise InputError(
+                "the SHREC rule scores one tomogram on its occupancy volume: pass one pair and --occupancy"
+            )
         return shrec_rule(found[0], true[0], read_occupancy(Path(occupancy)), classes)
     return None
 
@@ -182,7 +189,7 @@ def read_occupancy(path: Path) -> NDArray[np.integer]:
             volume = np.asarray(read_mrc(path).data)
     except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{path} cannot be read as an occupancy volume: {error}") from None
-    return volume.astype(np.int64)
+    return np.asarray(volume, dtype=np.int64)
 
 
 def _challenge_dict(score: ShrecScore | CziiScore) -> dict[str, Any]:

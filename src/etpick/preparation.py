@@ -49,11 +49,11 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
     spacing = config.spacing_A or working_spacing_A(diameters, float(np.median(natives)))
     widths = " and ".join(f"{d / spacing:.1f}" for d in sorted({min(diameters), max(diameters)}))
     say(f"working spacing {spacing:.4g} Å: particles are {widths} voxels wide")
-    volumes = [
-        WorkingVolume(i.tomogram, spacing, measure(i.tomogram.data, i.tomogram.name)) for i in items
-    ]
+    volumes = [WorkingVolume(i.tomogram, spacing, measure(i.tomogram.data, i.tomogram.name)) for i in items]
     if any(item.validate for item in items):
-        learn = [(v, i, None) for v, i in zip(volumes, items, strict=True) if not i.validate]
+        learn: list[tuple[WorkingVolume, TrainingItem, Box | None]] = [
+            (v, i, None) for v, i in zip(volumes, items, strict=True) if not i.validate
+        ]
         held = [(v, i, Box((0, 0, 0), v.shape)) for v, i in zip(volumes, items, strict=True) if i.validate]
     else:
         most = int(np.argmax([len(i.particles) for i in items]))
@@ -64,6 +64,7 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
     sources = tuple(make_source(v, i.particles, dataset.classes, box) for v, i, box in learn)
     validation = tuple(_validation(v, i.particles, box) for v, i, box in held)
     _check_counts(sources, validation, dataset.classes, say)
+    numbered = list(enumerate(dataset.classes, 1))
     return Prepared(
         dataset.classes, spacing, sources, validation,
         summary={
@@ -71,8 +72,8 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
             "validation_tomograms": [i.tomogram.name for _, i, _ in held],
             "native_spacing_A": natives,
             "partial_labels": dataset.partial_labels,
-            "labels": {c.name: int(sum((s.labels == n).sum() for s in sources)) for n, c in enumerate(dataset.classes, 1)},
-            "validation_labels": {c.name: int(sum((v.truth.classes == c.name).sum() for v in validation)) for c in dataset.classes},
+            "labels": {c.name: sum(int((s.labels == n).sum()) for s in sources) for n, c in numbered},
+            "validation_labels": {c.name: sum(len(v.truth.of_class(c.name)) for v in validation) for _, c in numbered},
         },
     )  # fmt: skip
 
@@ -97,7 +98,10 @@ def _check(dataset: Dataset, items: Sequence[TrainingItem]) -> None:
 
 
 def _check_counts(
-    sources: Sequence[Source], validation: Sequence[ValidationVolume], classes: Sequence[ParticleClass], say: Message
+    sources: Sequence[Source],
+    validation: Sequence[ValidationVolume],
+    classes: Sequence[ParticleClass],
+    say: Message,
 ) -> None:
     learnt = sum(len(s.labels) for s in sources)
     if learnt < _FEWEST:
@@ -132,7 +136,5 @@ def _count(held: tuple[WorkingVolume, TrainingItem, Box]) -> int:
 def _validation(volume: WorkingVolume, particles: Particles, box: Box) -> ValidationVolume:
     positions = volume.to_working(particles.positions)
     inside = box.contains(positions)
-    truth = replace(
-        particles.select(inside), positions=positions[inside] - box.start, spacing_A=volume.spacing_A
-    )
+    truth = replace(particles.select(inside), positions=positions[inside] - box.start, spacing_A=volume.spacing_A)
     return ValidationVolume(Window(volume, box), truth)

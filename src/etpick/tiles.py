@@ -10,7 +10,6 @@ from typing import Final
 from etpick.errors import InputError
 from etpick.types import Box, Shape3
 
-
 COARSEST_VX: Final = 8  # the networks pool three times (or fold once and pool twice)
 
 

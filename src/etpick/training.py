@@ -36,7 +36,7 @@ from etpick.decision import Validation, validate
 from etpick.errors import OutputError, TrainingError
 from etpick.inference import choose_device, score_tile, search
 from etpick.nn.losses import dice_loss, weighted_loss
-from etpick.nn.networks import Network, fold_normalisation
+from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset
 
@@ -139,7 +139,7 @@ class Trainer:
         self.partial = dataset.partial_labels
         self.prepared: Prepared = prepare(dataset, config, self._say)
         torch.manual_seed(config.seed)
-        self.network: Network = self._fresh().to(device, memory_format=torch.channels_last_3d)
+        self.network: Network = on_device(self._fresh(), device)
         self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -214,7 +214,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.network(images)
         loss = self._loss(logits, labels, weights)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -298,7 +298,7 @@ class Trainer:
         """Pick the validation volumes with the averaged weights."""
         network = self._fresh()
         network.load_state_dict(self.average)
-        network = fold_normalisation(network).to(self.device, memory_format=torch.channels_last_3d)
+        network = on_device(fold_normalisation(network), self.device)
         p = self.prepared
         finder = make_finder(self.config, p.classes, p.spacing_A)
         found = [search(v.volume, network, finder, PickingConfig(), self.device) for v in p.validation]

@@ -91,9 +91,7 @@ def test_a_larger_alpha_lowers_the_threshold() -> None:
     truth = line([50.0 * i for i in range(10)])
     wrong = [1000 + 50.0 * i for i in range(12)]
     right = truth.positions[:, 2].tolist()
-    picks = line(
-        right[:5] + wrong[:6] + right[5:8] + wrong[6:], [0.9] * 5 + [0.6] * 6 + [0.5] * 3 + [0.1] * 6
-    )
+    picks = line(right[:5] + wrong[:6] + right[5:8] + wrong[6:], [0.9] * 5 + [0.6] * 6 + [0.5] * 3 + [0.1] * 6)
     curve = curve_of(picks, truth)
     assert best_threshold(curve, 1) == 0.9
     assert best_threshold(curve, 3) == 0.5
@@ -111,9 +109,7 @@ def test_nothing_right_gives_no_threshold_and_no_area() -> None:
 
 def test_tomograms_are_pooled_by_score() -> None:
     truth = line([0])
-    curve = precision_recall(
-        [line([0], [0.4]), line([500], [0.6])], [truth, truth], CLASSES, SPACING_A
-    ).localisation
+    curve = precision_recall([line([0], [0.4]), line([500], [0.6])], [truth, truth], CLASSES, SPACING_A).localisation
     assert curve.precision.tolist() == [0, 0.5]
     assert curve.recall.tolist() == [0, 0.5]
 

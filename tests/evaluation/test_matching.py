@@ -40,9 +40,7 @@ def test_pairs_are_the_best_of_all_pairings(a: np.ndarray, b: np.ndarray, data: 
     assert found.distances.sum() == pytest.approx(total)
     assert len(set(found.predicted.tolist())) == len(set(found.truth.tolist())) == pairs
     assert (found.distances < radii[found.truth]).all()
-    np.testing.assert_allclose(
-        found.distances, np.linalg.norm(a[found.predicted] - b[found.truth], axis=1), atol=1e-12
-    )
+    np.testing.assert_allclose(found.distances, np.linalg.norm(a[found.predicted] - b[found.truth], axis=1), atol=1e-12)
 
 
 def test_more_pairs_win_over_shorter_ones() -> None:

@@ -44,9 +44,7 @@ def test_the_order_of_picks_changes_nothing(seed: int) -> None:
     shuffled = picks.select(rng.permutation(len(picks)))
     before = evaluate([picks], [truth], CLASSES, SPACING_A)
     after = evaluate([shuffled], [truth], CLASSES, SPACING_A)
-    assert after.localisation.mean_distance_vx == pytest.approx(
-        before.localisation.mean_distance_vx, nan_ok=True
-    )
+    assert after.localisation.mean_distance_vx == pytest.approx(before.localisation.mean_distance_vx, nan_ok=True)
     for one, two in (
         (before.localisation, after.localisation),
         *zip(before.classification.values(), after.classification.values(), strict=True),

@@ -65,9 +65,7 @@ def test_packed_files_are_told_by_content(tmp_path: Path, pack) -> None:  # type
 def test_truncated(tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrc", np.ones((4, 4, 4)), 10.0)
     path.write_bytes(path.read_bytes()[:1100])
-    with pytest.raises(
-        InputError, match=r"a\.mrc is truncated: its header promises 256 bytes .* 76 are there"
-    ):
+    with pytest.raises(InputError, match=r"a\.mrc is truncated: its header promises 256 bytes .* 76 are there"):
         read_mrc(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read as an MRC file"):

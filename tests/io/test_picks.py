@@ -58,15 +58,11 @@ def test_reading_returns_what_was_written(
 
 @settings(deadline=None)
 @given(data=st.data(), binning=st.sampled_from([1.0, 2.0, 4.0, 3.7]))
-def test_star_of_both_styles(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, binning: float
-) -> None:
+def test_star_of_both_styles(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, binning: float) -> None:
     written = replace(data.draw(particles(CLASSES)), spacing_A=7.5)
     folder = tmp_path_factory.mktemp("star")
     for style in ("relion4", "relion5"):
-        path = write_picks(
-            folder / f"{style}.star", written, style=style, tomogram_shape=SHAPE, binning=binning
-        )
+        path = write_picks(folder / f"{style}.star", written, style=style, tomogram_shape=SHAPE, binning=binning)
         read = read_picks(path, tomogram=TOMOGRAM, binning=binning, classes=CLASSES)
         same(read, written)
         assert read.spacing_A == pytest.approx(7.5)
@@ -271,9 +267,7 @@ def test_relion_5_by_hand(tmp_path: Path) -> None:
 def test_star_numbers_classes_in_the_given_order_and_holds_no_time(tmp_path: Path) -> None:
     found = Particles(np.ones((2, 3)), np.array(["b", "a"]))
     text = write_picks(tmp_path / "a.star", found, classes=["c", "b", "a"]).read_text()
-    assert (
-        text == write_picks(tmp_path / "a.star", found, classes=["c", "b", "a"], overwrite=True).read_text()
-    )
+    assert text == write_picks(tmp_path / "a.star", found, classes=["c", "b", "a"], overwrite=True).read_text()
     import starfile
 
     blocks = starfile.read(tmp_path / "a.star")

@@ -56,9 +56,7 @@ def test_the_project_may_move_with_its_folder(folder: Path, tmp_path_factory: py
 
 def test_the_file_explains_itself(folder: Path) -> None:
     out = folder / "p.toml"
-    init_project(
-        [folder], diameters=DIAMETERS, out=out, spacing_A=12.0, labels="partial", validate=["tomo_1"]
-    )
+    init_project([folder], diameters=DIAMETERS, out=out, spacing_A=12.0, labels="partial", validate=["tomo_1"])
     text = out.read_text()
     assert text.count("\n# ") > 8 and 'path = "tomo_1.mrc"' in text and "\n\n\n" not in text
     dataset = load_project(out)
@@ -107,9 +105,7 @@ def test_init_says_what_is_missing(folder: Path) -> None:
         init_project([folder], diameters={**DIAMETERS, "26S": 300.0}, out=out)
     with pytest.raises(InputError, match="no class given"):
         init_project([folder], diameters={}, out=out)
-    with pytest.raises(
-        InputError, match="cannot validate on tomo_3: the labelled tomograms are tomo_1, tomo_2"
-    ):
+    with pytest.raises(InputError, match="cannot validate on tomo_3: the labelled tomograms are tomo_1, tomo_2"):
         init_project([folder], diameters=DIAMETERS, out=out, validate=["tomo_3"])
     for path in folder.glob("*.csv"):
         path.unlink()
@@ -190,9 +186,7 @@ def test_swapped_axes_are_named(folder: Path) -> None:
 
 def test_unknown_class(folder: Path) -> None:
     (folder / "tomo_1.csv").write_text("class,x,y,z\ngold,1,1,1\n")
-    with pytest.raises(
-        InputError, match=r"unknown class gold in .*: the classes are 1 ribosome, 2 proteasome"
-    ):
+    with pytest.raises(InputError, match=r"unknown class gold in .*: the classes are 1 ribosome, 2 proteasome"):
         load_project(project(folder, ENTRY))
 
 
@@ -205,9 +199,7 @@ def test_a_particle_listed_twice_counts_once(folder: Path, caplog: pytest.LogCap
 
 
 def test_several_pick_files_and_spacings(folder: Path) -> None:
-    entry = (
-        ENTRY.replace('"tomo_1.csv"', '["tomo_1.csv", "more.coords"]') + "spacing_A = 7.0\nvalidate = true\n"
-    )
+    entry = ENTRY.replace('"tomo_1.csv"', '["tomo_1.csv", "more.coords"]') + "spacing_A = 7.0\nvalidate = true\n"
     (folder / "more.coords").write_text("proteasome 1 2 3\n")
     other = ENTRY.replace("tomo_1", "tomo_2")
     dataset = load_project(project(folder, entry + other, 'labels = "complete"\nspacing_A = 9.0'))

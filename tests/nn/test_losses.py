@@ -39,6 +39,9 @@ def test_dice_is_the_published_formula():
     labels = torch.randint(0, 3, (2, 4, 4, 4))
     g = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
     by_class = [
-        1 - (2 * (p[:, c] * g[:, c]).sum() + 2e-8) / ((p[:, c] ** 2).sum() + (g[:, c] ** 2).sum() + 1e-8) for c in (1, 2)
+        1 - (2 * (p[:, c] * g[:, c]).sum() + 2e-8) / ((p[:, c] ** 2).sum() + (g[:, c] ** 2).sum() + 1e-8)
+        for c in (1, 2)
     ]
-    assert float(dice_loss(p.log(), labels, torch.ones(2, 4, 4, 4))) == pytest.approx(float(sum(by_class) / 2), abs=1e-5)
+    assert float(dice_loss(p.log(), labels, torch.ones(2, 4, 4, 4))) == pytest.approx(
+        float(sum(by_class) / 2), abs=1e-5
+    )

@@ -81,8 +81,14 @@ def test_positions_return_from_another_grid(scale, p):
 
 @pytest.mark.parametrize(
     ("diameters", "native", "expected"),
-    [([150.0, 280.0], 10, 10), ([60.0, 200.0], 10, 10), ([28.0], 7, 4.0), ([600.0], 10, 24.0), ([150.0, 600.0], 10, 10)],
-)  # fmt: skip
+    [
+        ([150.0, 280.0], 10, 10),
+        ([60.0, 200.0], 10, 10),
+        ([28.0], 7, 4.0),
+        ([600.0], 10, 24.0),
+        ([150.0, 600.0], 10, 10),
+    ],
+)
 def test_the_smallest_class_decides_the_working_spacing(diameters, native, expected):
     assert working_spacing_A(diameters, native) == expected
 

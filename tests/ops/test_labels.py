@@ -32,11 +32,11 @@ def test_labels_follow_the_equations_anywhere(kind, place, diameter, stride):
 
 
 def test_the_published_labels_of_diameter_seven():
-    count = {
-        kind: int((render_labels(np.full((1, 3), 8.0), np.ones(1, int), np.full(1, 7.0), (17, 17, 17), kind=kind) > 0).sum())
-        for kind in ("cubic", "ball", "truncated-ball")
-    }  # fmt: skip
-    assert count == {"cubic": 343, "ball": 93, "truncated-ball": 275}
+    def count(kind):
+        one = np.ones(1, int)
+        return int(render_labels(np.full((1, 3), 8.0), one, np.full(1, 7.0), (17, 17, 17), kind=kind).sum())
+
+    assert [count(k) for k in ("cubic", "ball", "truncated-ball")] == [343, 93, 275]
 
 
 def test_an_even_cube_is_as_wide_as_it_says_between_voxels():
@@ -62,6 +62,21 @@ def test_the_nearest_centre_wins_whatever_the_order(places, random):
     assert (paint[0] == expected)[covered & decided].all()
 
 
-@pytest.mark.parametrize(("fraction", "expected"), [(None, [6, 7, 7]), (0.5, [3, 5, 10])])
-def test_a_label_is_never_wider_than_its_particle(fraction, expected):
-    assert label_diameters(np.array([6.0, 10.0, 20.0]), 7.0, fraction).tolist() == expected
+@pytest.mark.parametrize(
+    ("fraction", "most", "stride", "expected"),
+    [(1.0, 7.0, 1, [6, 7, 7]), (0.5, None, 1, [3, 5, 10]), (0.6, 8.0, 2, [4.6, 6, 8])],
+)
+def test_labels_are_constant_or_in_proportion_and_never_lost(fraction, most, stride, expected):
+    widths = np.array([6.0, 10.0, 20.0])
+    assert label_diameters(widths, fraction=fraction, most_vx=most, stride=stride) == pytest.approx(expected)
+
+
+@given(places)
+def test_the_smallest_label_covers_a_voxel_wherever_it_lies(place):
+    inside = np.clip(place, 4, 15)[None]
+    for stride in (1, 2):
+        d = label_diameters(np.array([1.0]), fraction=1.0, stride=stride)
+        for kind in ("cubic", "ball", "truncated-ball"):
+            shape = (20 // stride,) * 3
+            labels = render_labels(inside, np.ones(1, int), d, shape, kind=kind, stride=stride)
+            assert labels.any()

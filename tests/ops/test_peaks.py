@@ -29,7 +29,9 @@ def iterated_pooling(scores: np.ndarray, kernel: int, iterations: int) -> np.nda
 @pytest.mark.parametrize(("kernel", "iterations"), [(3, 1), (3, 4), (5, 2), (7, 1)])
 def test_one_separable_smoothing_equals_the_iterated_mean_pooling(kernel, iterations):
     scores = np.random.default_rng(0).random((11, 14, 9)).astype(np.float32)
-    assert mean_pool(scores, kernel, iterations) == pytest.approx(iterated_pooling(scores, kernel, iterations), abs=1e-6)
+    assert mean_pool(scores, kernel, iterations) == pytest.approx(
+        iterated_pooling(scores, kernel, iterations), abs=1e-6
+    )
 
 
 @given(r=st.integers(1, 12), kernel=st.sampled_from([3, 5, 7]))

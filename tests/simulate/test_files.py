@@ -69,9 +69,7 @@ def test_maps_become_particles(tmp_path: Path, shared_data: Path) -> None:
         {"species": ["unicorn"]},
     ],
 )
-def test_impossible_wishes_are_refused_before_anything_is_written(
-    tmp_path: Path, wrong: dict[str, object]
-) -> None:
+def test_impossible_wishes_are_refused_before_anything_is_written(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
         simulate_folder(tmp_path / "out", **wrong)
     assert not (tmp_path / "out").exists()

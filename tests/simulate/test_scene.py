@@ -137,10 +137,7 @@ def test_same_seed_same_bytes_other_seed_other_tomogram() -> None:
     assert one.tomogram.data.tobytes() == again.tomogram.data.tobytes()
     assert one.truth.positions.tobytes() == again.truth.positions.tobytes()
     assert one.occupancy.tobytes() == again.occupancy.tobytes()
-    assert (
-        one.truth.positions.shape != two.truth.positions.shape
-        or (one.truth.positions != two.truth.positions).any()
-    )
+    assert one.truth.positions.shape != two.truth.positions.shape or (one.truth.positions != two.truth.positions).any()
 
 
 def test_particles_and_gold_are_dark_in_the_tomogram_at_their_places() -> None:

@@ -17,9 +17,7 @@ from etpick.simulate.species import (
     species_from_model,
 )
 
-ATOMS_ZYX_A = np.array(
-    [[0, 0, 0], [0, 0, 50], [0, 30, 0], [20, 0, 0], [0, 0, 100], [35, 35, 20]], dtype=float
-)
+ATOMS_ZYX_A = np.array([[0, 0, 0], [0, 0, 50], [0, 30, 0], [20, 0, 0], [0, 0, 100], [35, 35, 20]], dtype=float)
 
 
 def write_map(path: Path, density: np.ndarray, spacing_A: float) -> Path:
@@ -87,9 +85,7 @@ def test_ball_has_its_own_diameter_and_keeps_its_volume_at_every_spacing() -> No
 def test_map_and_model_of_the_same_atoms_give_the_same_density(tmp_path: Path, suffix: str) -> None:
     spacing_A, fine_A = 10.0, 2.5
     grid = (np.moveaxis(np.indices((60, 60, 80)), 0, -1) - 20) * fine_A
-    density = sum(
-        np.exp(-((grid - atom) ** 2).sum(axis=-1) / (2 * (0.225 * spacing_A) ** 2)) for atom in ATOMS_ZYX_A
-    )
+    density = sum(np.exp(-((grid - atom) ** 2).sum(axis=-1) / (2 * (0.225 * spacing_A) ** 2)) for atom in ATOMS_ZYX_A)
     from_map = species_from_map(write_map(tmp_path / "a.mrc", 40 * density, fine_A), spacing_A)
     from_model = species_from_model(write_model(tmp_path / f"b{suffix}"), spacing_A)
     assert correlation(from_map.density, from_model.density) > 0.98

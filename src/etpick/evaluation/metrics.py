@@ -144,9 +144,7 @@ def evaluate(
     )
 
 
-def match_particles(
-    picks: Particles, truth: Particles, classes: Sequence[ParticleClass], spacing_A: float
-) -> Matches:
+def match_particles(picks: Particles, truth: Particles, classes: Sequence[ParticleClass], spacing_A: float) -> Matches:
     """Pair picks with truth within each true particle's radius, whatever the picks' classes."""
     check_classes(picks, classes)
     return match(picks.positions, truth.positions, radii_vx(truth, classes, spacing_A))

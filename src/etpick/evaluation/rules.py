@@ -70,9 +70,7 @@ def shrec_rule(
     )
 
 
-def _class_score(
-    truth: NDArray[np.str_], hit: NDArray[np.str_], called: NDArray[np.str_], name: str
-) -> Score:
+def _class_score(truth: NDArray[np.str_], hit: NDArray[np.str_], called: NDArray[np.str_], name: str) -> Score:
     tp = int(np.count_nonzero((hit == name) & (called == name)))
     return Score(tp, int(np.count_nonzero(called == name)) - tp, int(np.count_nonzero(truth == name)) - tp)
 
@@ -149,9 +147,7 @@ def czii_rule(
     check_pairs(picks, truths)
     weights = weights or {}
     if unknown := set(weights) - {c.name for c in classes}:
-        raise InputError(
-            f"weights are given for {', '.join(sorted(unknown))}, which are not among the classes"
-        )
+        raise InputError(f"weights are given for {', '.join(sorted(unknown))}, which are not among the classes")
     spacings = per_tomogram(spacing_A, len(picks))
     for found, truth in zip(picks, truths, strict=True):
         check_classes(found, classes)

@@ -158,9 +158,7 @@ def _validating(labelled: Sequence[LabelledTomogram], names: Sequence[str] | Non
         return set(with_picks[-1:]) if len(with_picks) > 1 else set()
     by_name = {tomogram_name(tomogram.path): tomogram.path for tomogram in labelled}
     if unknown := [name for name in names if tomogram_name(name) not in by_name]:
-        raise InputError(
-            f"cannot validate on {', '.join(unknown)}: the labelled tomograms are {', '.join(by_name)}"
-        )
+        raise InputError(f"cannot validate on {', '.join(unknown)}: the labelled tomograms are {', '.join(by_name)}")
     return {by_name[tomogram_name(name)] for name in names}
 
 
@@ -175,29 +173,19 @@ def _document(
     import tomlkit
 
     document = tomlkit.document()
-    _remark(
-        document, "etpick project: what to learn, and from which tomograms. Paths are relative to this file."
-    )
+    _remark(document, "etpick project: what to learn, and from which tomograms. Paths are relative to this file.")
     document.add(tomlkit.nl())
-    _remark(
-        document, 'Are all particles of the classes below marked in these tomograms ("complete"), or only'
-    )
-    _remark(
-        document, 'some of them ("partial")? With "partial", an unmarked place is not taken for background.'
-    )
+    _remark(document, 'Are all particles of the classes below marked in these tomograms ("complete"), or only')
+    _remark(document, 'some of them ("partial")? With "partial", an unmarked place is not taken for background.')
     document.add("labels", tomlkit.item(labels))
     document.add(tomlkit.nl())
-    _remark(
-        document, "Voxel size in Å of all tomograms, where the headers of the files do not tell the truth."
-    )
+    _remark(document, "Voxel size in Å of all tomograms, where the headers of the files do not tell the truth.")
     if spacing_A is None:
         _remark(document, "spacing_A = 10.0")
     else:
         document.add("spacing_A", tomlkit.item(float(spacing_A)))
     document.add(tomlkit.nl())
-    _remark(
-        document, "The kinds of particles: name, diameter in Å, colour in pictures. A number in a pick file"
-    )
+    _remark(document, "The kinds of particles: name, diameter in Å, colour in pictures. A number in a pick file")
     _remark(document, "means the class at that place in this list, counted from 1.")
     document.add("classes", _classes(diameters))
     document.add(tomlkit.nl())

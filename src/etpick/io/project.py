@@ -137,9 +137,7 @@ def load_project(path: Path | str) -> Dataset:
     return Dataset(classes, items, project.labels == "partial")
 
 
-def _load_item(
-    folder: Path, entry: TomogramEntry, spacing_A: float | None, classes: Sequence[str]
-) -> TrainingItem:
+def _load_item(folder: Path, entry: TomogramEntry, spacing_A: float | None, classes: Sequence[str]) -> TrainingItem:
     tomogram = open_entry(folder, entry, spacing_A)
     parts = [_load_picks(folder / picks, tomogram, entry.binning, classes) for picks in entry.picks]
     return TrainingItem(tomogram, _without_repeats(_join(parts, tomogram), tomogram), entry.validate_on)

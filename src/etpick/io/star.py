@@ -75,9 +75,7 @@ def _blocks(path: Path) -> dict[str, pd.DataFrame]:
         found = starfile.read(path, always_dict=True, parse_as_string=[_CLASS_NAME, *_NAMES])
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
         raise InputError(f"{path} cannot be read as a STAR file: {error}") from error
-    return {
-        name: pd.DataFrame([block]) if isinstance(block, dict) else block for name, block in found.items()
-    }
+    return {name: pd.DataFrame([block]) if isinstance(block, dict) else block for name, block in found.items()}
 
 
 def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -89,8 +87,7 @@ def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         raise InputError(f"{path} is empty: a STAR file of particles has a data_ block with coordinates")
     listed = ", ".join(dict.fromkeys(str(column) for frame in blocks.values() for column in frame.columns))
     raise InputError(
-        f"{path} has no particle coordinates (rlnCoordinateX/Y/Z or rlnCenteredCoordinateX/Y/ZAngst): "
-        f"found {listed}"
+        f"{path} has no particle coordinates (rlnCoordinateX/Y/Z or rlnCenteredCoordinateX/Y/ZAngst): found {listed}"
     )
 
 
@@ -113,9 +110,7 @@ def _positions(path: Path, frame: pd.DataFrame, grid: Grid) -> FloatArray:
 def _origins_A(path: Path, frame: pd.DataFrame) -> FloatArray:
     shift = _matrix(path, frame, _ORIGINS, absent_as_zero=True)
     if _matrix(path, frame, _PIXEL_ORIGINS, absent_as_zero=True).any():
-        raise InputError(
-            f"{path} shifts particles by rlnOriginX/Y/Z in pixels of unknown size: convert to Å first"
-        )
+        raise InputError(f"{path} shifts particles by rlnOriginX/Y/Z in pixels of unknown size: convert to Å first")
     if shift.any() and _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True).any():
         raise InputError(
             f"{path} shifts particles inside rotated subtomograms (rlnOriginXAngst, rlnTomoSubtomogramRot): "
@@ -131,9 +126,7 @@ def _angles(path: Path, frame: pd.DataFrame) -> FloatArray | None:
     return _matrix(path, frame, _ANGLES)
 
 
-def _matrix(
-    path: Path, frame: pd.DataFrame, columns: Sequence[str], *, absent_as_zero: bool = False
-) -> FloatArray:
+def _matrix(path: Path, frame: pd.DataFrame, columns: Sequence[str], *, absent_as_zero: bool = False) -> FloatArray:
     if absent_as_zero:
         zeros = np.zeros(len(frame))
         return np.stack([_numbers(path, frame, c) if c in frame else zeros for c in columns], axis=1)
@@ -182,9 +175,7 @@ def write_star(
         "particles": _particle_block(particles, style, tomogram_name, tomogram_shape, classes, binning),
     }
     text = starfile.to_string(blocks, float_format="%.9g", na_rep="nan")
-    body = [
-        line for line in text.splitlines() if not line.startswith("# Created by")
-    ]  # it holds the time of day
+    body = [line for line in text.splitlines() if not line.startswith("# Created by")]  # it holds the time of day
     path.write_text("\n".join(["# Written by etpick", *body]) + "\n", encoding="utf-8")
 
 
@@ -229,8 +220,6 @@ def _particle_block(
 
 def _centred_A(particles: Particles, shape: Shape3 | None) -> FloatArray:
     if shape is None or particles.spacing_A is None:
-        raise OutputError(
-            "RELION 5 counts Å from the tomogram's centre: give its shape, and particles with a spacing"
-        )
+        raise OutputError("RELION 5 counts Å from the tomogram's centre: give its shape, and particles with a spacing")
     centred: FloatArray = (particles.positions - np.array(shape) / 2) * particles.spacing_A
     return centred

@@ -47,9 +47,7 @@ class PickTable:
     def select(self, rows: NDArray[np.bool_]) -> Self:
         """The rows at a mask."""
         names = ("positions", "labels", "scores", "class_probability", "angles", "tomograms")
-        kept: dict[str, Any] = {
-            name: value[rows] for name in names if (value := getattr(self, name)) is not None
-        }
+        kept: dict[str, Any] = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
         return replace(self, **kept)
 
     def of_tomogram(self, name: str | None, path: Path) -> Self:
@@ -65,9 +63,7 @@ class PickTable:
         fitting = [entry for entry in found if belongs_to(name, tomogram_name(entry))]
         if fitting:  # TS_01 and TS_01_b both begin TS_01_b_10Apx: the longer name is meant
             return self.select(self.tomograms == max(fitting, key=lambda entry: len(tomogram_name(entry))))
-        raise InputError(
-            f"{path} has no picks of {name}: it is about {listed}; rename, or choose another file"
-        )
+        raise InputError(f"{path} has no picks of {name}: it is about {listed}; rename, or choose another file")
 
 
 def tomogram_name(path: Path | str) -> str:

@@ -166,9 +166,7 @@ def _table(path: Path, columns: _Columns, grid: Grid) -> PickTable:
 def _spacing(path: Path, values: FloatArray | None) -> float | None:
     found = np.unique(values[~np.isnan(values)]) if values is not None else np.zeros(0)
     if len(found) > 1:
-        raise InputError(
-            f"{path} mixes the spacings {', '.join(f'{v:g}' for v in found)} Å in one file: split it"
-        )
+        raise InputError(f"{path} mixes the spacings {', '.join(f'{v:g}' for v in found)} Å in one file: split it")
     return float(found[0]) if len(found) else None
 
 
@@ -193,9 +191,7 @@ def _csv_columns(particles: Particles) -> dict[str, list[str]]:
     if particles.class_probability is not None:
         columns["class_probability"] = _text(particles.class_probability, ".7g")
     if particles.angles is not None:
-        columns |= {
-            name: _text(angle, ".4f") for name, angle in zip(_ANGLES, particles.angles.T, strict=True)
-        }
+        columns |= {name: _text(angle, ".4f") for name, angle in zip(_ANGLES, particles.angles.T, strict=True)}
     if particles.tomogram is not None:
         columns["tomogram"] = [particles.tomogram] * n
     if particles.spacing_A is not None:
@@ -213,7 +209,5 @@ def write_coords(path: Path, particles: Particles) -> None:
     names = [str(name) for name in particles.classes]
     if bad := sorted({name for name in names if re.search(r"[\s,;#]", name) or not name}):
         raise OutputError(f"class {bad[0]!r} cannot stand in a line of blanks and numbers: write CSV instead")
-    lines = [
-        f"{name} {x:.4f} {y:.4f} {z:.4f}" for name, (z, y, x) in zip(names, particles.positions, strict=True)
-    ]
+    lines = [f"{name} {x:.4f} {y:.4f} {z:.4f}" for name, (z, y, x) in zip(names, particles.positions, strict=True)]
     path.write_text("\n".join(lines or ["# class x y z"]) + "\n", encoding="utf-8")

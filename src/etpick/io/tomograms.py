@@ -82,9 +82,7 @@ def _reader(path: Path) -> Callable[[Path], MrcVolume]:
         raise InputError(f"no tomogram {path}: nothing is there; check the path")
     suffix = _suffix(path, READERS)
     if suffix is None:
-        raise InputError(
-            f"unknown tomogram format {path.suffix!r} of {path}: use one of {', '.join(READERS)}"
-        )
+        raise InputError(f"unknown tomogram format {path.suffix!r} of {path}: use one of {', '.join(READERS)}")
     return READERS[suffix]
 
 
@@ -108,9 +106,7 @@ def _believed(spacing_A: tuple[float, float, float], path: Path) -> float:
 
 def _checked(tomogram: Tomogram) -> Tomogram:
     if min(tomogram.shape) < 2:
-        raise InputError(
-            f"{tomogram.name} is {tomogram.shape} voxels (z, y, x): an image or nothing, not a volume"
-        )
+        raise InputError(f"{tomogram.name} is {tomogram.shape} voxels (z, y, x): an image or nothing, not a volume")
     if tomogram.data.dtype.kind not in "iuf":
         raise InputError(f"{tomogram.name} holds {tomogram.data.dtype}, not real numbers")
     return tomogram
@@ -139,9 +135,7 @@ def _in_folder(folder: Path) -> list[Path]:
     here = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     found = [path for path in here if _suffix(path, _SEARCHED)]
     if not found:
-        raise InputError(
-            f"no tomogram in {folder}: looked for {', '.join(_SEARCHED)} among {len(here)} files"
-        )
+        raise InputError(f"no tomogram in {folder}: looked for {', '.join(_SEARCHED)} among {len(here)} files")
     return sorted(found, key=_natural)
 
 

@@ -136,8 +136,7 @@ class FastNet(nn.Module):
             for inputs, width in zip((8, *(w + 1 for w in widths[:-1])), widths, strict=True)
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose3d(deep, width, 2, stride=2)
-            for deep, width in zip(widths[1:], widths[:-1], strict=True)
+            nn.ConvTranspose3d(deep, width, 2, stride=2) for deep, width in zip(widths[1:], widths[:-1], strict=True)
         )
         self.decoder = nn.ModuleList(Residual(width, activation) for width in widths[:-1])
         self.head = nn.Conv3d(widths[0], classes + 1 if classes > 1 else 1, 1)
@@ -160,6 +159,11 @@ class FastNet(nn.Module):
 
 Network = PaperNet | FastNet
 NETWORKS: Final[dict[str, type[PaperNet] | type[FastNet]]] = {"fast": FastNet, "paper": PaperNet}
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """The network on a device, its weights laid out channels last, which convolutions run faster on."""
+    return network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
 
 
 def fold_normalisation(network: Network) -> Network:

@@ -16,9 +16,7 @@ CLIP_SIGMAS = 5.0
 HALF_SCORE_SIGMAS = 5.0
 
 
-def difference_of_gaussians(
-    volume: NDArray[np.floating], diameter_vx: float
-) -> tuple[FloatArray, FloatArray]:
+def difference_of_gaussians(volume: NDArray[np.floating], diameter_vx: float) -> tuple[FloatArray, FloatArray]:
     """Dark blobs of one size: positions (n, 3) zyx, sub-voxel, and their strengths (n,), strongest first.
 
     `volume` [z, y, x] has dark protein; values beyond five robust standard deviations are clipped. A ball
@@ -38,9 +36,7 @@ def difference_of_gaussians(
     return positions[keep], response[tuple(at[keep].T)].astype(np.float64)
 
 
-def dog_baseline(
-    volume: NDArray[np.floating], classes: Sequence[ParticleClass], spacing_A: float
-) -> Particles:
+def dog_baseline(volume: NDArray[np.floating], classes: Sequence[ParticleClass], spacing_A: float) -> Particles:
     """Difference of Gaussians at every class's size; size is all that tells the classes apart.
 
     Of two blobs nearer than half the smaller one's diameter the stronger is kept. Where classes share a
@@ -48,9 +44,7 @@ def dog_baseline(
     between tomograms but is not a probability.
     """
     by_diameter = {c.diameter_A: c.name for c in reversed(classes)}
-    found = [
-        (d / spacing_A, n, difference_of_gaussians(volume, d / spacing_A)) for d, n in by_diameter.items()
-    ]
+    found = [(d / spacing_A, n, difference_of_gaussians(volume, d / spacing_A)) for d, n in by_diameter.items()]
     positions = np.concatenate([np.zeros((0, 3)), *(p for _, _, (p, _) in found)])
     strength = np.concatenate([np.zeros(0), *(s for _, _, (_, s) in found)])
     names = np.concatenate([np.zeros(0, np.str_), *(np.full(len(s), n) for _, n, (_, s) in found)])

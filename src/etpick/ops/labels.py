@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 from etpick.types import FloatArray, Shape3
 
 Shape = Literal["cubic", "ball", "truncated-ball"]
+LEAST_RADIUS: Final = 0.9  # in output voxels; half a voxel's diagonal is 0.87
 
 
 def label_diameters(
-    particle_vx: FloatArray, constant_vx: float, fraction: float | None = None
+    particle_vx: FloatArray, *, fraction: float, most_vx: float | None = None, stride: int = 1
 ) -> FloatArray:
-    """Label diameters in voxels: constant, or a fraction of each particle's; never above the particle's."""
-    wanted = np.full_like(particle_vx, constant_vx) if fraction is None else particle_vx * fraction
-    return np.minimum(wanted, particle_vx)
+    """Label diameters in voxels: a fraction of each particle's, and at most `most_vx`.
+
+    With fraction 1 labels are constant, except that none exceeds its particle. A label could fall between
+    output voxels if it were smaller than one's diagonal, so none is.
+    """
+    wanted = particle_vx * fraction if most_vx is None else np.minimum(particle_vx * fraction, most_vx)
+    return np.maximum(wanted, 2 * LEAST_RADIUS * stride + 1)
 
 
 def render_labels(
@@ -46,12 +51,8 @@ def render_labels(
         if (high <= low).any():
             continue
         window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        offsets = [
-            (np.arange(a, b) - c) * stride for a, b, c in zip(low, high, centre, strict=True)
-        ]
-        squared = (
-            offsets[0][:, None, None] ** 2 + offsets[1][None, :, None] ** 2 + offsets[2][None, None, :] ** 2
-        )
+        offsets = [(np.arange(a, b) - c) * stride for a, b, c in zip(low, high, centre, strict=True)]
+        squared = offsets[0][:, None, None] ** 2 + offsets[1][None, :, None] ** 2 + offsets[2][None, None, :] ** 2
         limit = {"cubic": np.inf, "ball": radius**2, "truncated-ball": 2 * radius**2}[kind]
         wins = (squared < limit) & (squared < nearest[window])
         labels[window][wins] = label

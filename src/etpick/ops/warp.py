@@ -112,4 +112,4 @@ def random_warp(
 
 def mirror_block(block: NDArray[np.float32], warp: Warp) -> NDArray[np.float32]:
     """The block as a warp that only mirrors would sample it."""
-    return np.ascontiguousarray(np.flip(block, axis=[i for i in range(3) if warp.matrix[i, i] < 0]))
+    return np.ascontiguousarray(np.flip(block, axis=tuple(i for i in range(3) if warp.matrix[i, i] < 0)))

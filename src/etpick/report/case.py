@@ -51,9 +51,7 @@ def make_case(
         (baseline, "baseline"),
     ):
         if given is not None and len(given) != len(tomograms):
-            raise InputError(
-                f"{len(tomograms)} tomograms but {len(given)} lists of {what}; give one for each"
-            )
+            raise InputError(f"{len(tomograms)} tomograms but {len(given)} lists of {what}; give one for each")
     spacings = [t.spacing_A for t in tomograms]
     scored = picks if candidates is None else candidates
     ranked = all(len(p) == 0 or p.scores is not None for p in scored)

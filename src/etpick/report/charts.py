@@ -65,9 +65,7 @@ def draw_scores(
     _cut_tallest(axes, np.histogram(scores, bins)[0])
     for name, threshold in thresholds.items():
         one = len(thresholds) == 1
-        axes.axvline(
-            threshold, color=INK if one else colors.get(name, INK), linewidth=1.6, linestyle=(0, (4, 2))
-        )
+        axes.axvline(threshold, color=INK if one else colors.get(name, INK), linewidth=1.6, linestyle=(0, (4, 2)))
     axes.set(xlim=(0, 1), xlabel="score", ylabel="picks")
     return figure
 
@@ -80,9 +78,7 @@ def draw_history(history: Sequence[Mapping[str, Any]]) -> Figure:
     series = [(name, *data) for name, data in (("loss", loss), ("validation F1", f1)) if len(data[0])]
     figure, all_axes = _charts(6.4, 1.9 * max(len(series), 1) + 0.3, max(len(series), 1))
     for axes, (name, steps, values) in zip(all_axes, series, strict=False):
-        axes.plot(
-            steps, values, color=ACCENT, linewidth=2, marker="o", markersize=4 if len(steps) < 60 else 0
-        )
+        axes.plot(steps, values, color=ACCENT, linewidth=2, marker="o", markersize=4 if len(steps) < 60 else 0)
         axes.set_ylabel(name)
         axes.grid(color=MUTED, alpha=0.18, linewidth=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

@@ -34,9 +34,7 @@ class Marks:
         return len(self.states)
 
 
-def mark(
-    picks: Particles, truth: Particles | None, classes: Sequence[ParticleClass], spacing_A: float
-) -> Marks:
+def mark(picks: Particles, truth: Particles | None, classes: Sequence[ParticleClass], spacing_A: float) -> Marks:
     """Marks of one tomogram, paired as localisation does. A right pick is drawn at the pick's place."""
     states = np.full(len(picks), "pick", dtype="<U11")
     radii = radii_vx(picks, classes, spacing_A)

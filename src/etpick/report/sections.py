@@ -79,15 +79,11 @@ def curves_section(case: Case) -> Section | None:
         if not (curve.truths or len(curve)):
             continue
         figure = charts.draw_precision_recall(curve, (score.precision, score.recall), color=colors[name])
-        area = (
-            f": average precision {share(curve.average_precision)}" if curve.truths else ": none in the truth"
-        )
+        area = f": average precision {share(curve.average_precision)}" if curve.truths else ": none in the truth"
         pictures.append(Picture(embed.svg(figure, f"precision against recall of {name}"), name + area))
     keys = [Key("the picks, from the highest score to the lowest", charts.ACCENT, "line")]
     keys += [Key("difference of Gaussians", "var(--muted)", "dashline")] if floor else []
-    text = (
-        "The dot is the working point, the picks that were kept. Further right finds more, higher errs less."
-    )
+    text = "The dot is the working point, the picks that were kept. Further right finds more, higher errs less."
     return Section("Precision and recall", (text,), tuple(keys), tuple(pictures))
 
 
@@ -140,9 +136,7 @@ def confusion_section(case: Case) -> Section | None:
         )
         for i, name in enumerate(confusion.rows)
     )
-    table = Table(
-        ("truth ↓   picked as →", *confusion.columns), rows, "Paired by place alone, class ignored."
-    )
+    table = Table(("truth ↓   picked as →", *confusion.columns), rows, "Paired by place alone, class ignored.")
     return Section("What was taken for what", tables=(table,))
 
 
@@ -171,9 +165,7 @@ def scores_section(case: Case) -> Section | None:
     keys = (
         Key("right", STATE_COLORS["right"], "fill"), Key("wrong", STATE_COLORS["wrong"], "fill"),
     ) if hits is not None else ()  # fmt: skip
-    picture = Picture(
-        embed.svg(figure, "histogram of scores"), f"Thresholds: {limits}" if limits else "", wide=True
-    )
+    picture = Picture(embed.svg(figure, "histogram of scores"), f"Thresholds: {limits}" if limits else "", wide=True)
     return Section("Scores of the candidates", (text,), keys, (picture,))
 
 

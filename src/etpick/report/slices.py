@@ -97,9 +97,7 @@ def round_length_nm(longest_nm: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= longest_nm * (1 + 1e-9))
 
 
-def _draw_slice(
-    axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], z: int
-) -> None:
+def _draw_slice(axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], z: int) -> None:
     _, height, width = tomogram.shape
     smallest = min((c.diameter_A / 2 / tomogram.spacing_A for c in classes), default=3.0)
     axes.imshow(
@@ -144,9 +142,7 @@ def _scale_bar(axes: Axes, tomogram: Tomogram) -> None:
     nm_per_voxel = tomogram.spacing_A / 10
     length_nm = round_length_nm(0.3 * width * nm_per_voxel)
     x, y, thick = 0.03 * width, 0.03 * height, 0.011 * width
-    bar = Rectangle(
-        (x, y), length_nm / nm_per_voxel, thick, facecolor="white", edgecolor="#000000a0", linewidth=0.8
-    )
+    bar = Rectangle((x, y), length_nm / nm_per_voxel, thick, facecolor="white", edgecolor="#000000a0", linewidth=0.8)
     axes.add_patch(bar)
     axes.text(
         x + length_nm / nm_per_voxel / 2, y + thick * 1.6, f"{length_nm:g} nm", color="white", fontsize=10,
