@@ -39,6 +39,21 @@ class _Commands(click.Group):
             raise click.ClickException("stopped") from None
 
 
+class _Lists(click.Command):
+    """Lets `--species a b` stand for `--species a --species b`, as people write it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spelled: list[str] = []
+        listing = False
+        for arg in args:
+            if arg.startswith("-"):
+                listing = arg == "--species"
+            elif listing and spelled[-1] != "--species":
+                spelled.append("--species")
+            spelled.append(arg)
+        return super().parse_args(ctx, spelled)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="etpick")
 def main() -> None:
@@ -104,7 +119,7 @@ def demo(out: Path, minutes: float, seed: int, overwrite: bool) -> None:
     click.echo(result)
 
 
-@main.command()
+@main.command(cls=_Lists)
 @click.argument("out", type=FOLDER)
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="how many tomograms")
 @click.option("--shape", type=click.IntRange(16), nargs=3, default=(64, 192, 192), show_default=True,

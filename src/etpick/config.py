@@ -13,7 +13,6 @@ LabelShape = Literal["cubic", "ball", "truncated-ball"]
 LossName = Literal["weighted", "dice"]
 
 SEGMENTATION_THRESHOLD: Final = 0.5  # t_seg of the paper, for its binary variant
-CANDIDATE_FLOOR: Final = 0.003  # maxima of the smoothed score map below this are not candidates
 
 
 class _Frozen(BaseModel):
@@ -78,6 +77,7 @@ class PickingConfig(_Frozen):
     )
     halo_vx: int = Field(16, ge=0, description="context around a tile that is read but not used")
     pooling_kernel: int = Field(3, ge=3, description="kernel k of the mean pooling in MP-NMS, odd")
+    floor: float = Field(0.003, ge=0, lt=1, description="lowest maximum of the pooled score map that is a candidate")
     binary: bool = Field(False, description="pool the thresholded map, as the paper does, instead of probabilities")
     min_score: float | None = Field(
         None, ge=0, le=1, description="one threshold for all classes, instead of the model's"

@@ -11,22 +11,23 @@ from etpick.types import FloatArray, Shape3
 
 SMALLEST_WIDTH_VX: Final = 7.0
 LARGEST_WIDTH_VX: Final = 25.0
+WIDE_VX: Final = 14.0  # 7 voxels of a network that answers at half the resolution
 TOLERANCE: Final = 0.2  # a grid this close to the wanted width is not worth the blur of resampling it
 
 
 def working_spacing_A(diameters_A: Sequence[float], native_A: float) -> float:
     """The spacing in Å at which a model works, given the tomograms' own.
 
-    Particles should be 7–25 voxels wide (DeepETPicker, "Weak labels"). The smallest class decides: below
-    7 voxels the grid is refined for it; a grid on which even it exceeds 25 is coarsened. The tomograms'
-    own spacing is kept where it fits within 20 %.
+    Particles should be 7–25 voxels wide (DeepETPicker, "Weak labels"), and the smallest class decides: below
+    7 voxels the grid is refined for it; a grid on which even it exceeds 25 is coarsened. Where even the
+    largest class spans less than 14, neighbours melt together at half resolution, and the grid is refined
+    for that class. The tomograms' own spacing is kept where it fits within 20 %.
     """
-    width = min(diameters_A) / native_A
-    if width < SMALLEST_WIDTH_VX * (1 - TOLERANCE):
-        return min(diameters_A) / SMALLEST_WIDTH_VX
-    if width > LARGEST_WIDTH_VX * (1 + TOLERANCE):
-        return min(diameters_A) / LARGEST_WIDTH_VX
-    return native_A
+    smallest, largest = min(diameters_A) / native_A, max(diameters_A) / native_A
+    if smallest > LARGEST_WIDTH_VX * (1 + TOLERANCE):
+        return native_A * smallest / LARGEST_WIDTH_VX
+    finer = max(SMALLEST_WIDTH_VX / smallest, WIDE_VX / largest)
+    return native_A / finer if finer * (1 - TOLERANCE) > 1 else native_A
 
 
 def rescale(positions: FloatArray, scale: float) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,10 +12,10 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from etpick.config import CANDIDATE_FLOOR, SEGMENTATION_THRESHOLD, PickingConfig
+from etpick.config import SEGMENTATION_THRESHOLD, PickingConfig
 from etpick.data import Readable
 from etpick.errors import EtpickError
-from etpick.nn.networks import Network, PaperNet
+from etpick.nn.networks import Network
 from etpick.ops.peaks import (
     local_maxima,
     mean_pool,
@@ -32,6 +32,7 @@ Progress = Callable[[int, int], None]
 BYTES_PER_VOXEL: Final = {"FastNet": 110, "PaperNet": 700}  # measured peak of a forward pass, float32
 MEMORY_SHARE: Final = 0.25  # of the free memory
 MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
+PAPER_HALO: Final = 12  # DeepETPicker's default padding
 _CLASS_REACH: Final = 1  # classes are averaged over 3×3×3 output voxels around a centre
 
 
@@ -88,7 +89,7 @@ class PeakFinder:
     stride: int
     kernel: int = 3
     binary: bool = False
-    floor: float = CANDIDATE_FLOOR
+    floor: float = 0.003
 
     @property
     def iterations(self) -> int:
@@ -207,23 +208,24 @@ def search(
     on_progress: Progress | None = None,
 ) -> Candidates:
     """Plan, predict and find; out of memory, try again with smaller tiles, and say so."""
-    halo, tile = config.halo_vx, choose_tile(volume.shape, network, config)
-    if isinstance(network, PaperNet):
-        halo = min(halo, PAPER_HALO)
+    tile = choose_tile(volume.shape, network, config)
     while True:
-        plan = plan_tiles(volume.shape, tile, halo, exact=network.tile_size is not None)
         try:
-            slabs = predict(volume, network, plan, device, on_progress)
+            slabs = predict(volume, network, plan_for(volume.shape, network, config, tile), device, on_progress)
             return find(slabs, -(-volume.shape[0] // network.stride), finder)
         except (MemoryError, RuntimeError) as error:
-            smaller = _smaller(tile, halo)
+            smaller = _smaller(tile, config.halo_vx)
             if not is_out_of_memory(error) or network.tile_size is not None or smaller == tile:
                 raise
             logger.warning("out of memory with tiles of %s voxels; going on with %s", tile, smaller)
             tile = smaller
 
 
-PAPER_HALO: Final = 12  # DeepETPicker's default padding
+def plan_for(shape: Shape3, network: Network, config: PickingConfig, tile: Shape3) -> Plan:
+    """The tiles of a volume; a network that knows its tile's size has a say in size and halo."""
+    if network.tile_size is not None:
+        return plan_tiles(shape, tile, min(config.halo_vx, PAPER_HALO), exact=True)
+    return plan_tiles(shape, tile, config.halo_vx)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -250,8 +252,3 @@ def choose_device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise EtpickError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from None
-
-
-def with_floor(finder: PeakFinder, floor: float) -> PeakFinder:
-    """The finder with another lowest score for candidates."""
-    return replace(finder, floor=floor)

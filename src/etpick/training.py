@@ -35,7 +35,7 @@ from etpick.data import Patch, Sampler
 from etpick.decision import Validation, validate
 from etpick.errors import OutputError, TrainingError
 from etpick.inference import choose_device, score_tile, search
-from etpick.nn.losses import dice_loss, weighted_loss
+from etpick.nn.losses import dice_loss, doubt_background, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset
@@ -237,6 +237,8 @@ class Trainer:
         return image
 
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        if self.partial:
+            weights = doubt_background(logits, labels, weights)
         if self.config.loss == "dice":
             return dice_loss(logits, labels, weights)
         return weighted_loss(logits, labels, weights, foreground_weight=self.config.foreground_weight)

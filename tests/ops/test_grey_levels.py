@@ -82,15 +82,15 @@ def test_positions_return_from_another_grid(scale, p):
 @pytest.mark.parametrize(
     ("diameters", "native", "expected"),
     [
-        ([150.0, 280.0], 10, 10),
-        ([60.0, 200.0], 10, 10),
-        ([28.0], 7, 4.0),
+        ([150.0, 280.0], 10, 10),  # 15 and 28 voxels: the smallest decides
+        ([60.0, 200.0], 10, 10),  # 6 voxels is within a fifth of 7
+        ([28.0, 140.0], 7, 4.0),  # 4 voxels are not
         ([600.0], 10, 24.0),
-        ([150.0, 600.0], 10, 10),
+        ([280.0], 31.36, 20.0),  # 9 voxels are fine for the paper, but few at half resolution
     ],
 )
 def test_the_smallest_class_decides_the_working_spacing(diameters, native, expected):
-    assert working_spacing_A(diameters, native) == expected
+    assert working_spacing_A(diameters, native) == pytest.approx(expected)
 
 
 def test_calibrated_scores_are_frequencies_and_keep_their_order():

@@ -1,0 +1,87 @@
+"""What the benchmarks share: the developers' data, the protocols' classes, the machine, a place for results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import etpick
+from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
+
+DATA = Path(os.environ.get("ETPICK_BENCHMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+RESULTS = Path(__file__).parents[1] / "runs"
+
+PHANTOM_CLASSES = {
+    "1s3x": 60, "3qm1": 60, "3gl1": 70, "3h84": 80, "2cg9": 80, "3d2f": 90, "1u6g": 100, "3cf3": 120,
+    "1bxn": 110, "1qvr": 130, "4cr2": 160, "5mrc": 200, "4v94": 180,
+}  # fmt: skip
+REPORTED = tuple(name for name in PHANTOM_CLASSES if name != "4v94")  # trained, but not averaged
+
+
+def phantom(number: int) -> tuple[Tomogram, Particles]:
+    """A phantom tomogram and its true particles."""
+    path = DATA / "phantom" / f"tomo_{number}.mrc"
+    tomogram = etpick.open_tomogram(path)
+    return tomogram, etpick.read_picks(path.with_suffix(".csv"), tomogram=tomogram)
+
+
+def phantom_dataset() -> Dataset:
+    """Train on 100–105, choose on 106; 107 is not in it."""
+    items = [TrainingItem(*phantom(n), validate=n == 106) for n in range(100, 107)]
+    classes = tuple(ParticleClass(name, float(d)) for name, d in PHANTOM_CLASSES.items())
+    return Dataset(classes, tuple(items))
+
+
+def real_halves() -> tuple[TrainingItem, TrainingItem]:
+    """The Chlamydomonas lamella cut at y = 128: the half to learn from, and the half to pick."""
+    tomogram = etpick.open_tomogram(DATA / "real" / "chlamy_lamella_171.mrc")
+    with (DATA / "real" / "chlamy_lamella_171_ribosomes.csv").open() as file:
+        rows = list(csv.reader(file))[1:]
+    positions = np.array([[float(z), float(y), float(x)] for x, y, z in rows])
+    halves = []
+    for low, high in ((0, 128), (128, 256)):
+        inside = (positions[:, 1] >= low) & (positions[:, 1] < high)
+        cut = Tomogram(np.asarray(tomogram.data[:, low:high]), tomogram.spacing_A, f"y {low}–{high}")
+        halves.append(TrainingItem(cut, Particles(positions[inside] - [0, low, 0], np.array("ribosome"))))
+    return halves[0], halves[1]
+
+
+def machine() -> dict[str, Any]:
+    """What a figure was measured on."""
+    card = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    cpu = Path("/proc/cpuinfo")
+    names = [s.split(":")[1].strip() for s in cpu.read_text().splitlines() if s.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "threads": torch.get_num_threads(), "card": card, "torch": torch.__version__,
+        "etpick": etpick.__version__,
+    }  # fmt: skip
+
+
+def keep(name: str, content: dict[str, Any]) -> Path:
+    """Write a result to runs/NAME.json and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(content | {"machine": machine()}, indent=1) + "\n")
+    print(json.dumps(content, indent=1))
+    print(f"written to {path}")
+    return path
+
+
+def show_progress(progress: Any) -> None:
+    """A line for each message and each hundredth step."""
+    if progress.message:
+        print(progress.message, flush=True)
+    elif progress.step % 100 == 0:
+        print(
+            f"step {progress.step} of {progress.steps}, {progress.minutes:.1f} min, loss {progress.loss:.3f}, "
+            f"validation F1 {progress.validation_f1:.3f}",
+            flush=True,
+        )

@@ -1,0 +1,70 @@
+"""Real protocol: train on the labels with y < 128, pick the other half, report recall of its labels.
+
+The labels are a sample of the ribosomes, so precision cannot be read off; recall is given at N, 2N and 4N
+picks, N being the labels in the half picked, a hit within 4 voxels.
+
+python benchmarks/real.py --minutes 7 --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+import etpick
+from common import RESULTS, keep, real_halves, show_progress
+from etpick.config import PickingConfig
+from etpick.evaluation.curves import recall_at
+from etpick.ops.blobs import difference_of_gaussians
+from etpick.ops.normalise import measure
+from etpick.picking import Picker
+from etpick.types import Dataset, ParticleClass, Particles
+
+DIAMETER_A = 280.0
+HIT_VX = 4.0
+
+
+def recalls(picks: Particles, truth: Particles) -> list[float]:
+    return [recall_at(picks, truth, share * len(truth), HIT_VX) for share in (1, 2, 4)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=7.0)
+    parser.add_argument("--network", default="fast", choices=["fast", "paper"])
+    parser.add_argument("--complete", action="store_true", help="take unlabelled particles for background")
+    parser.add_argument("--spacing", type=float, help="working spacing in Å")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    args = parser.parse_args()
+    learn, held = real_halves()
+    dataset = Dataset((ParticleClass("ribosome", DIAMETER_A),), (learn,), partial_labels=not args.complete)
+    runs = []
+    for seed in args.seeds:
+        model = etpick.train(
+            dataset, RESULTS / f"real-{args.network}-{seed}", network=args.network, max_minutes=args.minutes,
+            steps=10**6, seed=seed, spacing_A=args.spacing, overwrite=True, on_progress=show_progress,
+        )  # fmt: skip
+        picks = Picker(model, PickingConfig(floor=1e-4))(held.tomogram).all
+        runs.append({"seed": seed, "steps": model.trained_on["steps"], "candidates": len(picks),
+                     "recall": recalls(picks, held.particles)})  # fmt: skip
+        print(runs[-1], flush=True)
+    image = measure(held.tomogram.data)(np.asarray(held.tomogram.data))
+    positions, strength = difference_of_gaussians(image, DIAMETER_A / held.tomogram.spacing_A)
+    blobs = Particles(positions, np.array("ribosome"), strength)
+    table = np.array([r["recall"] for r in runs])
+    keep(
+        f"real-{args.network}",
+        {
+            "protocol": __doc__, "labels_held_out": len(held.particles), "minutes": args.minutes,
+            "working_spacing_A": model.spacing_A, "partial": not args.complete,
+            "recall_at_N_2N_4N": {
+                "mean": table.mean(0).tolist(), "lowest": table.min(0).tolist(), "highest": table.max(0).tolist(),
+            },
+            "difference_of_gaussians": recalls(blobs, held.particles), "runs": runs,
+        },
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
