@@ -36,7 +36,7 @@ def timed(stages: dict[str, float], name: str, began: float) -> float:
 def run(path: Path, network: str, classes: int) -> dict[str, float]:
     device, config, stages = torch.device("cpu"), PickingConfig(), {}
     net = on_device(fold_normalisation(make_network(recipe(network), classes)), device)
-    finder = PeakFinder(8.0, net.stride)
+    finder = PeakFinder(8.0, net.stride, config.pooling_kernel, config.floor)
     before = time.perf_counter()
     tomogram = etpick.open_tomogram(path)
     volume = WorkingVolume(tomogram, 10.0, measure(tomogram.data))

@@ -81,7 +81,7 @@ CENTRES = [(12.0, 12.5, 13.0), (29.5, 30.0, 40.5), (47.0, 50.0, 20.0), (3.0, 60.
 
 def test_particles_come_back_whatever_the_tiles_even_on_seams_and_edges():
     v = volume(spots(CENTRES))
-    finder = PeakFinder(8.0, 2, floor=0.1)
+    finder = PeakFinder(8.0, 2, 3, 0.1)
     results = []
     for tile in ((32, 32, 32), (40, 96, 48), (96, 96, 104)):
         found = found_by(v, Echo(), tile, finder)
@@ -97,8 +97,8 @@ def test_particles_come_back_whatever_the_tiles_even_on_seams_and_edges():
 
 def test_the_binary_variant_pools_the_thresholded_map():
     v = volume(spots(CENTRES) / 12)  # scores of 0.62 and 0.38
-    soft = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, floor=0.5))
-    hard = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, binary=True, floor=0.5))
+    soft = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, 3, 0.5))
+    hard = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, 3, 0.5, binary=True))
     assert len(hard.positions) == len(CENTRES)
     assert len(soft.positions) > len(CENTRES)  # a level of 0.38 everywhere has maxima, below ½ they vanish
 
@@ -124,7 +124,7 @@ class Hungry(Echo):
 
 def test_out_of_memory_goes_on_with_smaller_tiles_and_says_so(caplog, monkeypatch):
     v = volume(spots(CENTRES))
-    finder = PeakFinder(8.0, 2, floor=0.1)
+    finder = PeakFinder(8.0, 2, 3, 0.1)
     with caplog.at_level(logging.WARNING):
         found = search(v, Hungry(), finder, PickingConfig(tile_vx=96), CPU)
     assert len(found.positions) >= len(CENTRES)
@@ -137,7 +137,7 @@ def test_other_failures_are_not_taken_for_lack_of_memory():
             raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        search(volume(spots(CENTRES)), Broken(), PeakFinder(8.0, 2), PickingConfig(tile_vx=64), CPU)
+        search(volume(spots(CENTRES)), Broken(), PeakFinder(8.0, 2, 3, 0.1), PickingConfig(tile_vx=64), CPU)
 
 
 def test_the_tile_fits_memory_and_the_paper_network_keeps_its_own(monkeypatch):

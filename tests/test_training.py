@@ -88,7 +88,7 @@ def test_a_spacing_too_far_from_the_model_is_refused_with_both_numbers(trained, 
 def test_the_model_comes_back_from_its_folder(trained):
     folder, model = trained
     assert same(load_model(folder), model)
-    assert not (folder / "state.json").exists()
+    assert not (folder / "state.safetensors").exists()
     assert {"f1_alpha", "localisation", "classification"} <= json.loads((folder / "model.json").read_text())[
         "validation"
     ].keys()
@@ -198,6 +198,15 @@ def test_data_that_cannot_be_learnt_from_is_named(data, sentence):
 def test_options_that_do_not_fit_are_explained(options, sentence):
     with pytest.raises(InputError, match=sentence):
         recipe(**options)
+
+
+def test_running_out_of_memory_names_what_to_lower(monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("etpick.training.weighted_loss", full)
+    with pytest.raises(TrainingError, match="2 subtomograms of 32³ voxels a step: lower --batch or --patch"):
+        train_model(dataset(), recipe(**QUICK, steps=3))
 
 
 def test_a_loss_that_is_no_number_stops_training():

@@ -91,7 +91,8 @@ def pick_files(
     """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
 
     `resume` passes over tomograms whose files are there already. Nothing is picked where a file would be
-    overwritten or two tomograms share a name. Raises EtpickError.
+    overwritten or two tomograms share a name. A tomogram that cannot be read is left out and named in the
+    InputError raised at the end.
     """
     picker = Picker(load_model(model), _picking(options))
     paths, folder = find_tomograms(tomograms), Path(out)
@@ -105,12 +106,16 @@ def pick_files(
             f"{there[0]} exists already{f' and {len(there) - 1} more' if len(there) > 1 else ''}: choose another "
             "folder with --out, pick only what is missing with --resume, or replace them with --overwrite"
         )
-    done = []
+    done, failed = [], []
     for number, path in enumerate(paths):
         if on_start:
             on_start(path, number, len(paths))
-        tomogram = open_tomogram(path, spacing_A=spacing_A)
-        found = picker(tomogram, on_progress)
+        try:
+            tomogram = open_tomogram(path, spacing_A=spacing_A)
+            found = picker(tomogram, on_progress)
+        except InputError as error:  # one bad file must not cost a night's work on the others
+            failed.append(str(error))
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         names = [c.name for c in picker.model.classes]
         for target in targets[path]:
@@ -118,6 +123,9 @@ def pick_files(
         done.append(Picked(tomogram, found, targets[path]))
         if on_done:
             on_done(done[-1])
+    if failed:
+        others = f"{len(failed)} of {len(paths)} tomograms were not picked: " if len(paths) > 1 else ""
+        raise InputError(others + "; ".join(failed))
     return done
 
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from etpick import __version__
-from etpick.config import TrainingConfig, build
+from etpick.config import PickingConfig, TrainingConfig, build
 from etpick.decision import Decision
 from etpick.errors import ModelError
 from etpick.inference import PeakFinder
@@ -30,7 +30,6 @@ DESCRIPTION: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 HISTORY: Final = "history.json"
 STATE: Final = "state.safetensors"
-STATE_DESCRIPTION: Final = "state.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +67,9 @@ class Model:
             raise ModelError(f"the weights do not fit the network {self.config.network!r}: {error}") from None
         return on_device(fold_normalisation(network), device)
 
-    def finder(self, **changes: Any) -> PeakFinder:
+    def finder(self, picking: PickingConfig) -> PeakFinder:
         """MP-NMS for the labels it was trained with."""
-        return make_finder(self.config, self.classes, self.spacing_A, **changes)
+        return make_finder(self.config, self.classes, self.spacing_A, picking)
 
     def lines(self) -> list[str]:
         """What `etpick info` prints."""
@@ -103,13 +102,13 @@ def make_network(config: TrainingConfig, classes: int) -> Network:
 
 
 def make_finder(
-    config: TrainingConfig, classes: tuple[ParticleClass, ...], spacing_A: float, **changes: Any
+    config: TrainingConfig, classes: tuple[ParticleClass, ...], spacing_A: float, picking: PickingConfig
 ) -> PeakFinder:
     """MP-NMS for the smallest label in use, which must not be pooled away."""
     stride = NETWORKS[config.network].stride
     widths = np.array([c.diameter_A for c in classes]) / spacing_A
     labels = label_diameters(widths, fraction=config.label_fraction, most_vx=config.label_diameter_vx, stride=stride)
-    return PeakFinder(float(labels.min()), stride, **changes)
+    return PeakFinder(float(labels.min()), stride, picking.pooling_kernel, picking.floor, picking.binary)
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -160,26 +159,27 @@ def load_model(folder: Path | str) -> Model:
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write what training needs to go on; the description last, naming the step that the tensors are of."""
+    """Write what training needs to go on, in one file, so that a crash cannot leave half of it."""
     with atomic_write(folder / STATE, overwrite=True) as path:
         save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, path,
-            metadata={"step": str(description["step"])},
-        )  # fmt: skip
-    write_json(folder / STATE_DESCRIPTION, description)
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            path,
+            metadata={"description": json.dumps(description)},
+        )
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_state` wrote."""
+    """What `save_state` wrote. Raises ModelError where it cannot be read."""
     try:
-        return load_file(folder / STATE), read_json(folder / STATE_DESCRIPTION)
-    except (OSError, SafetensorError) as error:
+        with safe_open(folder / STATE, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["description"])  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ModelError(f"the training state in {folder} is damaged ({error}): train again with --overwrite") from None
 
 
-def remove_state(folder: Path) -> None:
-    """Training is over; nothing to resume."""
-    for name in (STATE, STATE_DESCRIPTION):
+def clear(folder: Path) -> None:
+    """Remove a model and the state of its training, if they are there."""
+    for name in (STATE, DESCRIPTION, WEIGHTS, HISTORY):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -87,9 +87,9 @@ class PeakFinder:
 
     label_vx: float
     stride: int
-    kernel: int = 3
+    kernel: int
+    floor: float
     binary: bool = False
-    floor: float = 0.003
 
     @property
     def iterations(self) -> int:

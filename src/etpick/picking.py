@@ -42,7 +42,7 @@ class Picker:
         self.model, self.config = model, config
         self.device: torch.device = choose_device(config.device)
         self.network: Network = model.network(self.device)
-        self.finder = model.finder(kernel=config.pooling_kernel, binary=config.binary, floor=config.floor)
+        self.finder = model.finder(config)
 
     def __call__(self, tomogram: Tomogram, on_progress: Callable[[int, int], None] | None = None) -> Found:
         """Find the particles of a tomogram. Raises SpacingError, InputError (NaN, no image)."""

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from etpick.checkpoint import (
     DESCRIPTION,
-    STATE_DESCRIPTION,
+    STATE,
     Model,
+    clear,
     load_model,
     load_state,
     make_finder,
     make_network,
-    remove_state,
     save_model,
     save_state,
 )
@@ -34,8 +34,8 @@ from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Sampler
 from etpick.decision import Validation, validate
 from etpick.errors import OutputError, TrainingError
-from etpick.inference import choose_device, score_tile, search
-from etpick.nn.losses import dice_loss, doubt_background, weighted_loss
+from etpick.inference import choose_device, is_out_of_memory, score_tile, search
+from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset
@@ -93,6 +93,8 @@ def train_model(
     trainer = Trainer(dataset, config, folder, choose_device(device), on_progress)
     if resume:
         trainer.restore()
+    elif folder is not None:
+        clear(folder)
     return trainer.run(should_stop)
 
 
@@ -101,7 +103,7 @@ def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
         if resume:
             raise TrainingError("there is nothing to resume without a model folder")
         return
-    unfinished, finished = (folder / STATE_DESCRIPTION).exists(), (folder / DESCRIPTION).exists()
+    unfinished, finished = (folder / STATE).exists(), (folder / DESCRIPTION).exists()
     if resume and not unfinished:
         state = "its training is finished" if finished else "no training was started there"
         raise TrainingError(f"there is nothing to resume in {folder}: {state}")
@@ -159,7 +161,7 @@ class Trainer:
         while self.state.step < self.state.steps:
             before = time.monotonic()
             batches = batches or self._batches(self.state.step)
-            loss = self._step(next(batches))
+            loss = self._step_or_explain(next(batches))
             timings.append(time.monotonic() - before)
             self._report(loss)
             if self._affordable(timings):
@@ -181,7 +183,7 @@ class Trainer:
         self.best = replace(self.best, trained_on=self._provenance(), history=tuple(self.state.history))
         if self.folder:
             save_model(self.best, self.folder)
-            remove_state(self.folder)
+            (self.folder / STATE).unlink(missing_ok=True)
         return self.best
 
     def _batches(self, start: int) -> Iterator[list[Patch]]:
@@ -199,6 +201,18 @@ class Trainer:
                     queue.append(pool.submit(sampler.batch, step))
                     step += 1
                 yield queue.popleft().result()
+
+    def _step_or_explain(self, patches: list[Patch]) -> float:
+        try:
+            return self._step(patches)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            c = self.config
+            raise TrainingError(
+                f"out of memory on {self.device} with {c.batch} subtomograms of {c.patch_vx}³ voxels a step: "
+                "lower --batch or --patch"
+            ) from None
 
     def _step(self, patches: list[Patch]) -> float:
         s = self.state
@@ -237,8 +251,6 @@ class Trainer:
         return image
 
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        if self.partial:
-            weights = doubt_background(logits, labels, weights)
         if self.config.loss == "dice":
             return dice_loss(logits, labels, weights)
         return weighted_loss(logits, labels, weights, foreground_weight=self.config.foreground_weight)
@@ -302,8 +314,9 @@ class Trainer:
         network.load_state_dict(self.average)
         network = on_device(fold_normalisation(network), self.device)
         p = self.prepared
-        finder = make_finder(self.config, p.classes, p.spacing_A)
-        found = [search(v.volume, network, finder, PickingConfig(), self.device) for v in p.validation]
+        picking = PickingConfig()
+        finder = make_finder(self.config, p.classes, p.spacing_A, picking)
+        found = [search(v.volume, network, finder, picking, self.device) for v in p.validation]
         return validate(found, [v.truth for v in p.validation], p.classes, p.spacing_A, self.config.alpha)
 
     # --- time ------------------------------------------------------------------------------------

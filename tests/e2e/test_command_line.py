@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from etpick.checkpoint import load_state
 from etpick.cli import main
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import read_picks
@@ -169,6 +170,13 @@ def test_a_tomogram_that_cannot_be_picked_gets_its_sentence(work, tmp_path, kind
     assert not (tmp_path / "picks").exists()
 
 
+def test_one_bad_tomogram_does_not_cost_the_others(work, tmp_path):
+    bad = broken_tomogram(tmp_path, "truncated")
+    out = etpick("pick", work / "model", bad, work / "data" / "tomo_002.mrc", "--out", tmp_path / "picks", fails=True)
+    assert "1 of 2 tomograms were not picked" in out
+    assert (tmp_path / "picks" / "tomo_002.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -221,8 +229,7 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on(work, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "go on with --resume" in said
-    assert (tmp_path / "m" / "state.json").exists()
-    assert json.loads((tmp_path / "m" / "state.json").read_text())["step"] >= 100
+    assert load_state(tmp_path / "m")[1]["step"] >= 100
 
 
 def test_help_lists_the_commands_in_the_order_of_the_work():

@@ -13,17 +13,6 @@ FALSE_NEGATIVE_WEIGHT: Final = 0.7
 _EPSILON: Final = 1e-8
 
 
-def doubt_background(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Weights for partial labels: an unlabelled voxel counts by the chance that it is background.
-
-    A place that looks like the labelled particles is then not taught to be background; the gradient of
-    the cross-entropy there becomes the bounded one of the sigmoid loss, p·(1 − p), which learning from
-    positive and unlabelled data calls for (Kiryo et al., NeurIPS 2017). Shapes as for `weighted_loss`.
-    """
-    background = logits.detach().float().softmax(dim=1)[:, 0]
-    return weights * torch.where(labels > 0, 1.0, background)
-
-
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, foreground_weight: float) -> Tensor:
     """Weighted cross-entropy + Tversky loss of the classes present + Tversky loss of all particles as one.
 

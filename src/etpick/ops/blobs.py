@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import KDTree
 
+from etpick.ops.peaks import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 SIGMA_RATIO = 1.6  # the difference of Gaussians closest to a Laplacian: Marr and Hildreth, 1980
@@ -39,7 +39,7 @@ def difference_of_gaussians(volume: NDArray[np.floating], diameter_vx: float) ->
 def dog_baseline(volume: NDArray[np.floating], classes: Sequence[ParticleClass], spacing_A: float) -> Particles:
     """Difference of Gaussians at every class's size; size is all that tells the classes apart.
 
-    Of two blobs nearer than half the smaller one's diameter the stronger is kept. Where classes share a
+    Of two blobs nearer than the mean of their radii the stronger is kept. Where classes share a
     diameter the first gets the blob. The score z / (z + 5), z being the strength, ranks within and
     between tomograms but is not a probability.
     """
@@ -49,8 +49,7 @@ def dog_baseline(volume: NDArray[np.floating], classes: Sequence[ParticleClass],
     strength = np.concatenate([np.zeros(0), *(s for _, _, (_, s) in found)])
     names = np.concatenate([np.zeros(0, np.str_), *(np.full(len(s), n) for _, n, (_, s) in found)])
     radius = np.concatenate([np.zeros(0), *(np.full(len(s), d / 2) for d, _, (_, s) in found)])
-    order = np.argsort(-strength, kind="stable")
-    kept = order[_keep_stronger(positions[order], radius[order])]
+    kept = suppress(positions, strength, radius)
     scores = strength[kept] / (strength[kept] + HALF_SCORE_SIGMAS)
     return Particles(positions[kept], names[kept], scores, spacing_A=spacing_A)
 
@@ -85,16 +84,3 @@ def _offsets(response: NDArray[np.float32], at: NDArray[np.intp]) -> FloatArray:
         inside = (high[:, axis] - low[:, axis] == 2) & (curvature > 0)
         offsets[inside, axis] = 0.5 * (c - a)[inside] / curvature[inside]
     return np.clip(offsets, -0.5, 0.5)
-
-
-def _keep_stronger(positions: FloatArray, radius_vx: FloatArray) -> NDArray[np.bool_]:
-    """(n,) which of the positions, strongest first, have no kept stronger one within the smaller radius."""
-    keep = np.ones(len(positions), dtype=bool)
-    if len(positions) == 0:
-        return keep
-    tree = KDTree(positions)
-    for i, neighbours in enumerate(tree.query_ball_point(positions, radius_vx)):
-        if keep[i]:
-            weaker = [j for j in neighbours if j > i]
-            keep[weaker] = False
-    return keep
