@@ -148,12 +148,11 @@ def fit_thresholds(
     return tuple(float(level) for level in limits)
 
 
-def _levels(scores: FloatArray, count: int = 64) -> list[float]:
-    """Places half-way between neighbouring scores, at most `count` of them, evenly by rank."""
+def _levels(scores: FloatArray, count: int = 200) -> list[float]:
+    """The lowest score, and places half-way between neighbouring ones: at most `count`, evenly by rank."""
     distinct = np.unique(scores)
-    middles = (distinct[1:] + distinct[:-1]) / 2 if len(distinct) > 1 else distinct
-    step = max(1, len(middles) // count)
-    return [float(level) for level in middles[::-1][::step]]
+    levels = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])[::-1]
+    return [float(level) for level in levels[:: -(-len(levels) // count) or 1]]
 
 
 def _value(evaluation: Evaluation, alpha: float) -> float:

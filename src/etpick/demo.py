@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etpick import __version__
 from etpick.api import pick_files, train
-from etpick.io.atomic import refuse_existing
+from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.init import init_project
 from etpick.io.picks import read_picks
 from etpick.judging import Judged, judge
@@ -20,6 +20,7 @@ from etpick.ops.blobs import dog_baseline
 from etpick.ops.normalise import measure
 from etpick.report.build import evaluation_report
 from etpick.report.page import write_report
+from etpick.report.slices import draw_slices
 from etpick.simulate import BUILT_IN_CLASSES, simulate_folder
 from etpick.training import TrainingProgress
 from etpick.types import Tomogram
@@ -105,6 +106,8 @@ def run_demo(out: Path, *, minutes: float, seed: int, overwrite: bool, stages: S
         why_empty=picked.found.why_empty,
     )
     path = write_report(out / "report.html", report, overwrite=overwrite)
+    with atomic_write(out / "picks.png", overwrite=overwrite) as picture:
+        draw_slices(picked.tomogram, picked.found.picks, read_picks(truth_file), model.classes).savefig(picture, dpi=90)
     return _summary(judged, out, path)
 
 

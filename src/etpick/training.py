@@ -37,17 +37,15 @@ from etpick.errors import OutputError, TrainingError
 from etpick.inference import choose_device, is_out_of_memory, score_tile, search
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
+from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset
 
 logger = logging.getLogger(__name__)
 
-WARM_UP: Final = 0.1  # share of the steps in which the learning rate rises
-LAST_RATE: Final = 0.01  # of the peak, at the end
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
 _AHEAD: Final = 4  # batches prepared while the network works
-_TIMED_STEPS: Final = 6
 
 
 @dataclass(frozen=True)
@@ -149,34 +147,36 @@ class Trainer:
         self.state = _Progress(steps=self._steps())
         self.best: Model | None = None
         self._started = time.monotonic()
-        self._validation_took = 0.0
+        self.pace = Pace(self.state.steps, config.max_minutes)
 
     # --- the run ---------------------------------------------------------------------------------
 
     def run(self, should_stop: Callable[[], bool]) -> Model:
         """Train to the end, or until asked to stop."""
-        self._started = time.monotonic() - self.state.seconds
-        saved, timings = time.monotonic(), []
-        batches: Iterator[list[Patch]] | None = None
-        while self.state.step < self.state.steps:
+        s, c = self.state, self.config
+        self._started = time.monotonic() - s.seconds
+        saved = time.monotonic()
+        batches = self._batches(s.step)
+        while s.step < s.steps:
             before = time.monotonic()
-            batches = batches or self._batches(self.state.step)
             loss = self._step_or_explain(next(batches))
-            timings.append(time.monotonic() - before)
+            self.pace.seconds.append(time.monotonic() - before)
             self._report(loss)
-            if self._affordable(timings):
-                batches = None
-            if self.state.step in self._validation_steps():
-                self._validate()
-                self._keep_within_time(timings)
-                batches = None
-            stop = should_stop() and self.state.step < self.state.steps
+            if s.step == TIMED_STEPS:
+                self._replan(self.pace.first_plan(self._seconds(), c.validations * self._validation_seconds()))
+            due = milestones(s.steps, c.validations)
+            if s.step in due:
+                took = self._validate()
+                left = sum(step > s.step for step in due) * took
+                self._replan(self.pace.new_plan(s.step, s.steps, self._seconds(), left))
+                batches = self._batches(s.step)  # the hard places have changed
+            stop = should_stop() and s.step < s.steps
             if self.folder and (stop or time.monotonic() - saved > STATE_SECONDS):
                 self._save_state()
                 saved = time.monotonic()
             if stop:
                 where = f"; go on with --resume (state in {self.folder})" if self.folder else ""
-                raise Interrupted(f"stopped after step {self.state.step} of {self.state.steps}{where}")
+                raise Interrupted(f"stopped after step {s.step} of {s.steps}{where}")
         if self.best is None:
             self._validate()
         assert self.best is not None  # the last step validates
@@ -277,14 +277,10 @@ class Trainer:
 
     # --- validation ------------------------------------------------------------------------------
 
-    def _validation_steps(self) -> set[int]:
-        count = min(self.config.validations, self.state.steps)
-        return {round(self.state.steps * (i + 1) / count) for i in range(count)}
-
-    def _validate(self) -> None:
+    def _validate(self) -> float:
+        """Validate, keep the model if it is the best, and return the seconds that took."""
         s, before = self.state, time.monotonic()
         result = self.validate()
-        self._validation_took = time.monotonic() - before
         s.seconds = time.monotonic() - self._started
         s.history.append({
             "step": s.step,
@@ -307,6 +303,7 @@ class Trainer:
             if self.folder:
                 save_model(self.best, self.folder)
         self._report(s.history[-1]["loss"])
+        return time.monotonic() - before
 
     def validate(self) -> Validation:
         """Pick the validation volumes with the averaged weights."""
@@ -328,15 +325,12 @@ class Trainer:
             return self.config.steps
         return max(1, math.ceil((self.config.epochs or 1) * labels / self.config.batch))
 
-    def _affordable(self, timings: list[float]) -> bool:
-        """After a few steps, cut their number to what fits into `max_minutes`; whether that was now."""
-        if not self.config.max_minutes or self.state.step != _TIMED_STEPS or len(timings) < _TIMED_STEPS:
+    def _replan(self, steps: int | None) -> bool:
+        """Take on another number of steps; whether it is another."""
+        if steps is None or steps == self.state.steps:
             return False
-        left = self.config.max_minutes * 60 - self._seconds() - self.config.validations * self._validation_seconds()
-        fits = _two_digits(max(left / float(np.median(timings[2:])), self.config.validations))
-        if fits < self.state.steps:
-            self.state.steps = self.state.step + fits
-            self._say(f"{self.state.steps} steps fit into {self.config.max_minutes:g} minutes here")
+        self.state.steps = max(steps, self.state.step)
+        self._say(f"{self.state.steps} steps fit into {self.config.max_minutes:g} minutes here")
         return True
 
     def _validation_seconds(self) -> float:
@@ -349,19 +343,6 @@ class Trainer:
         score_tile(self.network, image, self.device)
         voxels = sum(math.prod(v.volume.shape) for v in self.prepared.validation)
         return 1.5 * (time.monotonic() - before) * voxels / edge**3
-
-    def _keep_within_time(self, timings: list[float]) -> None:
-        """Where the machine turns out slower or faster than it promised, change the steps rather than the time."""
-        if not self.config.max_minutes or self.state.step >= self.state.steps:
-            return
-        s = self.state
-        validations_left = sum(step > s.step for step in self._validation_steps())
-        left = self.config.max_minutes * 60 - self._seconds() - validations_left * self._validation_took
-        possible = s.step + max(0, _two_digits(left / float(np.mean(timings[-200:]))))
-        possible = min(possible, self._steps())
-        if not 0.95 * s.steps <= possible <= 1.15 * s.steps:
-            s.steps = max(possible, s.step)
-            self._say(f"the machine's speed changed: {s.steps} steps fit into {self.config.max_minutes:g} minutes")
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
@@ -424,20 +405,6 @@ class Trainer:
             "python": platform.python_version(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def one_cycle(progress: float) -> float:
-    """Share of the peak learning rate: a linear rise, then a cosine fall."""
-    if progress < WARM_UP:
-        return 0.1 + 0.9 * progress / WARM_UP
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
-    return LAST_RATE + (1 - LAST_RATE) * fall
-
-
-def _two_digits(value: float) -> int:
-    """Rounded down to two significant digits, so that small changes of speed do not change the run."""
-    unit = 10 ** max(0, math.floor(math.log10(max(value, 1))) - 1)
-    return int(value // unit * unit)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from etpick.ops.peaks import suppress
+from etpick.ops.peaks import refine, suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 SIGMA_RATIO = 1.6  # the difference of Gaussians closest to a Laplacian: Marr and Hildreth, 1980
@@ -30,10 +30,9 @@ def difference_of_gaussians(volume: NDArray[np.floating], diameter_vx: float) ->
     window = 2 * max(1, round(radius)) + 1
     peaks = (response == ndimage.maximum_filter(response, window, mode="nearest")) & (response > 0)
     at = np.argwhere(peaks)
-    at = at[np.argsort(-response[peaks], kind="stable")]
-    positions = at + _offsets(response, at)
-    keep = _keep_stronger(positions, np.full(len(at), radius))  # equal voxels side by side are one blob
-    return positions[keep], response[tuple(at[keep].T)].astype(np.float64)
+    positions, strength = refine(response, at), response[peaks].astype(np.float64)
+    keep = suppress(positions, strength, np.full(len(at), radius))  # equal voxels side by side are one blob
+    return positions[keep], strength[keep]
 
 
 def dog_baseline(volume: NDArray[np.floating], classes: Sequence[ParticleClass], spacing_A: float) -> Particles:
@@ -70,17 +69,3 @@ def _robust(values: NDArray[np.floating]) -> tuple[float, float]:
     sample = np.asarray(values).ravel()[:: max(1, values.size // 1_000_000)]
     middle = float(np.median(sample))
     return middle, 1.4826 * float(np.median(np.abs(sample - middle)))
-
-
-def _offsets(response: NDArray[np.float32], at: NDArray[np.intp]) -> FloatArray:
-    """(n, 3) distance of each maximum from its voxel centre: a parabola through three voxels per axis."""
-    offsets = np.zeros(at.shape)
-    for axis in range(3):
-        low, high = at.copy(), at.copy()
-        low[:, axis] = np.maximum(at[:, axis] - 1, 0)
-        high[:, axis] = np.minimum(at[:, axis] + 1, response.shape[axis] - 1)
-        a, b, c = (response[tuple(p.T)].astype(np.float64) for p in (low, at, high))
-        curvature = 2 * b - a - c
-        inside = (high[:, axis] - low[:, axis] == 2) & (curvature > 0)
-        offsets[inside, axis] = 0.5 * (c - a)[inside] / curvature[inside]
-    return np.clip(offsets, -0.5, 0.5)

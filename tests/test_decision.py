@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etpick.decision import Decision, fit_thresholds, validate
+from etpick.inference import Candidates
+from etpick.ops.calibrate import identity
+from etpick.types import ParticleClass, Particles
+
+CLASSES = (ParticleClass("a", 100.0), ParticleClass("b", 60.0))
+
+
+def candidates(positions, raw, classes):
+    chances = np.where(np.eye(2, dtype=bool)[classes], 0.8, 0.2)
+    return Candidates(np.array(positions, float).reshape(-1, 3), np.array(raw, float), chances)
+
+
+def test_one_pick_for_each_particle_with_the_distance_of_its_class():
+    found = candidates([(10, 10, 10), (10, 10, 14), (10, 10, 30), (10, 10, 34)], [0.9, 0.8, 0.7, 0.6], [0, 0, 1, 1])
+    picks = Decision(CLASSES, 10.0, identity(2), (0.0, 0.0))(found)
+    # radii of 5 and 3 voxels: the second lies within the first's, the fourth is a neighbour of the third
+    assert picks.positions[:, 2].tolist() == [10, 30, 34]
+    assert picks.classes.tolist() == ["a", "b", "b"]
+    assert picks.class_probability == pytest.approx([0.8] * 3)
+
+
+def test_each_class_has_its_threshold_and_min_score_replaces_them():
+    found = candidates([(0, 0, 0), (0, 0, 50), (0, 0, 90)], [0.9, 0.5, 0.3], [0, 0, 1])
+    decision = Decision(CLASSES, 10.0, identity(2), (0.6, 0.2))
+    assert decision(found).positions[:, 2].tolist() == [0, 90]
+    assert len(decision(found, min_score=0.4)) == 2
+
+
+@given(st.integers(0, 500))
+def test_fitted_thresholds_are_no_worse_than_any_common_one(seed):
+    rng = np.random.default_rng(seed)
+    n = 60
+    scores, classes = rng.random(n), rng.integers(0, 2, n)
+    located = rng.random(n) < scores
+    classified = located & (rng.random(n) < 0.7)
+    labelled = np.array([40, 40])
+
+    def gain(limits):
+        kept = scores >= np.array(limits)[classes]
+        f1 = [
+            2 * (kept & classified & (classes == c)).sum() / ((kept & (classes == c)).sum() + labelled[c])
+            for c in (0, 1)
+        ]
+        return 2 * (kept & located).sum() / (kept.sum() + labelled.sum()) + np.mean(f1)
+
+    fitted = gain(fit_thresholds(scores, classes, located, classified, labelled))
+    assert all(fitted >= gain((t, t)) - 1e-9 for t in scores)
+
+
+def test_where_every_candidate_is_right_none_is_dropped():
+    truth = Particles(np.array([(10.0, 10, 10), (10, 10, 40), (10, 40, 10)]), np.array(["a", "a", "b"]))
+    found = candidates(truth.positions + 0.5, [0.9, 0.3, 0.2], [0, 0, 1])
+    result = validate([found], [truth], CLASSES, 10.0, alpha=3.0)
+    assert result.value == pytest.approx(1)
+    assert len(result.decision(found)) == 3
+
+
+def test_no_candidates_at_all_is_a_result():
+    truth = Particles(np.array([(10.0, 10, 10)]), np.array("a"))
+    result = validate([candidates([], [], np.zeros(0, int))], [truth], CLASSES, 10.0, alpha=3.0)
+    assert result.value == 0
+    assert result.evaluation.localisation.fn == 1
+
+
+def test_false_places_score_low_and_stay_out():
+    rng = np.random.default_rng(0)
+    truth = Particles(rng.uniform(0, 1000, (80, 3)), np.array(["a", "b"] * 40))
+    wrong = rng.uniform(0, 1000, (200, 3))
+    raw = np.concatenate([rng.beta(6, 3, 80), rng.beta(2, 8, 200)])
+    number = np.concatenate([[0, 1] * 40, rng.integers(0, 2, 200)])
+    found = candidates(np.concatenate([truth.positions, wrong]), raw, number)
+    result = validate([found], [truth], CLASSES, 10.0, alpha=3.0)
+    assert result.evaluation.localisation.f1 > 0.85
+    scores = result.decision.all(found).scores
+    assert scores.mean() == pytest.approx(80 / 280, abs=0.05)  # chances add up to the particles there are
