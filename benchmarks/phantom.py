@@ -12,7 +12,6 @@ import numpy as np
 
 import etpick
 from common import REPORTED, RESULTS, keep, phantom, phantom_dataset, show_progress
-from etpick.config import PickingConfig
 from etpick.evaluation.curves import precision_recall
 from etpick.picking import Picker
 
@@ -26,7 +25,7 @@ def run(network: str, minutes: float | None, steps: int | None, seed: int) -> di
         overwrite=True, on_progress=show_progress,
     )  # fmt: skip
     tomogram, truth = phantom(107)
-    picker = Picker(model, PickingConfig())
+    picker = Picker(model)
     began = time.perf_counter()
     found = picker(tomogram)
     seconds = time.perf_counter() - began

@@ -14,7 +14,6 @@ import numpy as np
 
 import etpick
 from common import RESULTS, keep, real_halves, show_progress
-from etpick.config import PickingConfig
 from etpick.evaluation.curves import recall_at
 from etpick.ops.blobs import difference_of_gaussians
 from etpick.ops.normalise import measure
@@ -45,7 +44,7 @@ def main() -> None:
             dataset, RESULTS / f"real-{args.network}-{seed}", network=args.network, max_minutes=args.minutes,
             steps=10**6, seed=seed, spacing_A=args.spacing, overwrite=True, on_progress=show_progress,
         )  # fmt: skip
-        picks = Picker(model, PickingConfig(floor=1e-4))(held.tomogram).all
+        picks = Picker(model, floor=1e-4)(held.tomogram).all
         runs.append({"seed": seed, "steps": model.trained_on["steps"], "candidates": len(picks),
                      "recall": recalls(picks, held.particles)})  # fmt: skip
         print(runs[-1], flush=True)

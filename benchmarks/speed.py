@@ -1,6 +1,8 @@
-"""Time to pick a 512×512×200 tomogram, stage by stage, and peak memory. No trained model is needed.
+"""Time to pick a 512×512×200 tomogram from file to pick files, stage by stage, and the peak memory.
 
-python benchmarks/speed.py [--classes 13] [--repeats 3] [--network fast]
+The tomogram is phantom 107 mirrored out to that size; the model is one that benchmarks/phantom.py trained.
+
+python benchmarks/speed.py runs/phantom-fast-0 [--repeats 3]
 """
 
 from __future__ import annotations
@@ -9,75 +11,86 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import etpick
-from common import keep
-from etpick.checkpoint import make_network
-from etpick.config import PickingConfig, recipe
-from etpick.data import WorkingVolume
-from etpick.inference import PeakFinder, Scores, choose_tile, plan_for, predict
+from common import keep, phantom
+from etpick.checkpoint import Model
+from etpick.data import open_volume
+from etpick.inference import Scores, choose_tile, find, plan_for, predict
 from etpick.io.mrc import write_mrc
-from etpick.nn.networks import fold_normalisation, on_device
-from etpick.ops.normalise import measure
+from etpick.io.picks import write_picks
+from etpick.picking import Picker
 
 SHAPE = (200, 512, 512)
 
 
-def timed(stages: dict[str, float], name: str, began: float) -> float:
-    now = time.perf_counter()
-    stages[name] = stages.get(name, 0.0) + now - began
-    return now
+def large_tomogram(path: Path) -> Path:
+    levels = np.asarray(phantom(107)[0].data)
+    pads = [(0, n - m) for n, m in zip(SHAPE, levels.shape, strict=True)]
+    return write_mrc(path, np.pad(levels, pads, mode="symmetric").astype(np.float32), 10.0)
 
 
-def run(path: Path, network: str, classes: int) -> dict[str, float]:
-    device, config, stages = torch.device("cpu"), PickingConfig(), {}
-    net = on_device(fold_normalisation(make_network(recipe(network), classes)), device)
-    finder = PeakFinder(8.0, net.stride, config.pooling_kernel, config.floor)
-    before = time.perf_counter()
+class Watch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        self.last = now
+
+    def watched(self, slabs: Iterator[Scores]) -> Iterator[Scores]:
+        for slab in slabs:
+            self.lap("network")
+            yield slab
+            self.lap("peaks")
+
+
+def run(path: Path, model: Model, out: Path) -> dict[str, float]:
+    picker = Picker(model)
+    watch = Watch()
     tomogram = etpick.open_tomogram(path)
-    volume = WorkingVolume(tomogram, 10.0, measure(tomogram.data))
-    before = timed(stages, "open and normalise", before)
-    plan = plan_for(volume.shape, net, config, choose_tile(volume.shape, net, config))
-    slabs: list[Scores] = []
-    for slab in predict(volume, net, plan, device):
-        slabs.append(slab)
-    before = timed(stages, "network", before)
-    whole = slabs[0]
-    for slab in slabs[1:]:
-        whole = whole + slab
-    # an untrained network has no peaks: 1,000 balls stand in for its map
-    rng = np.random.default_rng(0)
-    whole.foreground[:] = 0.01 * rng.random(whole.foreground.shape, dtype=np.float32)
-    for z, y, x in rng.integers(4, np.array(whole.foreground.shape) - 4, (1000, 3)):
-        whole.foreground[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2] = 0.9
-    before = time.perf_counter()
-    found = finder(whole, 0, whole.stop)
-    timed(stages, "peaks", before)
-    stages["total"] = sum(stages.values())
-    stages["tiles"] = len(plan)
-    stages["voxels through the network / voxels"] = plan.voxels_read / np.prod(SHAPE)
-    stages["candidates"] = len(found.raw)
-    return stages
+    volume = open_volume(tomogram, model.spacing_A, model.config)
+    watch.lap("open and normalise")
+    tile = choose_tile(volume, picker.network, picker.config, picker.device)
+    plan = plan_for(volume.shape, picker.network, picker.config, tile)
+    slabs = watch.watched(predict(volume, picker.network, plan, picker.device))
+    candidates = find(slabs, -(-volume.shape[0] // picker.network.stride), picker.finder)
+    picks = picker.decision(candidates)
+    watch.lap("peaks")
+    for suffix in ("csv", "star"):
+        write_picks(out / f"picks.{suffix}", picks, overwrite=True)
+    watch.lap("write")
+    return watch.seconds | {
+        "total": sum(watch.seconds.values()),
+        "tiles": len(plan),
+        "voxels read per voxel": plan.voxels_read / float(np.prod(SHAPE)),
+        "candidates": len(candidates.raw),
+        "picks": len(picks),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, default=13)
+    parser.add_argument("model", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--network", default="fast", choices=["fast", "paper"])
     args = parser.parse_args()
+    model = etpick.load_model(args.model)
     with tempfile.TemporaryDirectory() as folder:
-        levels = np.random.default_rng(0).standard_normal(SHAPE, dtype=np.float32)
-        path = write_mrc(Path(folder) / "noise.mrc", levels, 10.0)
-        del levels
-        runs = [run(path, args.network, args.classes) for _ in range(args.repeats)]
+        path = large_tomogram(Path(folder) / "large.mrc")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        runs = [run(path, model, Path(folder)) for _ in range(args.repeats)]
     median = {name: float(np.median([r[name] for r in runs])) for name in runs[0]}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    keep(f"speed-{args.network}", {"protocol": __doc__, "median": median, "peak_memory_gb": peak, "runs": runs})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = {"before_gb": before / 1e6, "peak_gb": peak / 1e6}
+    keep(f"speed-{model.config.network}", {"protocol": __doc__, "median": median, "memory": memory, "runs": runs})
 
 
 if __name__ == "__main__":

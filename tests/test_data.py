@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etpick.config import recipe
-from etpick.data import Sampler, Source, Window, WorkingVolume, make_source
+from etpick.data import Sampler, Source, Window, WorkingVolume, make_source, open_volume
 from etpick.ops.normalise import Normalisation
 from etpick.types import Box, ParticleClass, Particles, Tomogram
 
-PLAIN = Normalisation(0.0, 1.0)
+PLAIN = Normalisation(0.0, 1.0, 5.0)
 CLASSES = (ParticleClass("big", 200.0), ParticleClass("small", 80.0))
 
 
@@ -47,6 +47,22 @@ def test_a_blob_is_where_the_rescaled_position_says(working_A):
     image = v.read(Box((0, 0, 0), v.shape))
     mass = (np.indices(image.shape) * image).sum((1, 2, 3)) / image.sum()
     assert mass == pytest.approx(v.to_working(at[None])[0], abs=0.1)
+
+
+@pytest.mark.parametrize("native_A", [2.5, 5.0, 9.0, 10.2, 13.0])
+def test_grey_levels_have_unit_variance_on_the_working_grid(native_A):
+    """Averaging takes variance from noise; a network must not see paler tomograms because files are finer."""
+    levels = np.random.default_rng(0).normal(7, 3, (80, 96, 96)).astype(np.float32)
+    v = open_volume(Tomogram(levels, native_A), 10.0, recipe())
+    image = v.read(Box((0, 0, 0), v.shape))
+    assert image[2:-2, 2:-2, 2:-2].std() == pytest.approx(1.03, abs=0.12)  # σ is that of the central 99 %
+    assert abs(image.mean()) < 0.05
+
+
+def test_nearly_equal_grids_are_not_interpolated():
+    v = volume(spacing_A=10.2)
+    assert v.shape == v.tomogram.shape
+    assert (v.read(Box((0, 0, 0), v.shape)) == np.clip(v.tomogram.data, -5, 5)).all()
 
 
 def test_a_window_has_the_volume_around_it():

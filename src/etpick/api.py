@@ -9,13 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from etpick.checkpoint import DESCRIPTION, Model, load_model
-from etpick.config import PickingConfig, build, recipe
+from etpick.checkpoint import DESCRIPTION, Model, load_model, stored_config
+from etpick.config import TrainingConfig, build, recipe
 from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
+from etpick.io.star import StarStyle
 from etpick.io.tomograms import find_tomograms, open_tomogram
 from etpick.picking import Found, Picker
 from etpick.training import OnProgress, train_model
@@ -26,7 +27,7 @@ def train(
     project: Path | str | Dataset,
     out: Path | str | None = None,
     *,
-    network: str = "fast",
+    network: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
@@ -37,11 +38,17 @@ def train(
     """Train on a project file, or on a Dataset made of arrays, and return the model.
 
     With `out` the model is kept in that folder. `options` are fields of `etpick.config.TrainingConfig`,
-    for example max_minutes, steps, seed; None leaves a default. Raises EtpickError.
+    for example max_minutes, steps, seed; None leaves a default, or with `resume` what the training began
+    with. The network is `fast` unless said otherwise. Raises EtpickError.
     """
     dataset = project if isinstance(project, Dataset) else load_project(project)
-    config = recipe(network, **options)
     folder = None if out is None else Path(out)
+    stored = stored_config(folder) if resume and folder is not None else {}
+    if stored:
+        given = {name: value for name, value in (options | {"network": network}).items() if value is not None}
+        config = build(TrainingConfig, stored | given)
+    else:
+        config = recipe(network or "fast", **options)
     return train_model(
         dataset, config, folder, resume=resume, overwrite=overwrite, device=device,
         on_progress=on_progress, should_stop=should_stop,
@@ -62,7 +69,7 @@ def pick(
     min_score, device. Raises EtpickError.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
-    picker = Picker(loaded, _picking(options))
+    picker = Picker(loaded, **options)
     return picker(open_tomogram(tomogram, spacing_A=spacing_A), on_progress).picks
 
 
@@ -81,6 +88,8 @@ def pick_files(
     out: Path | str,
     *,
     spacing_A: float | None = None,
+    star_style: StarStyle = "relion4",
+    star_binning: float = 1.0,
     overwrite: bool = False,
     resume: bool = False,
     on_start: Callable[[Path, int, int], None] | None = None,
@@ -90,11 +99,12 @@ def pick_files(
 ) -> list[Picked]:
     """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
 
+    `star_style` is relion4 (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
     `resume` passes over tomograms whose files are there already. Nothing is picked where a file would be
     overwritten or two tomograms share a name. A tomogram that cannot be read is left out and named in the
     InputError raised at the end.
     """
-    picker = Picker(load_model(model), _picking(options))
+    picker = Picker(load_model(model), **options)
     paths, folder = find_tomograms(tomograms), Path(out)
     targets = {path: _targets(path, folder) for path in paths}
     _check_targets(targets)
@@ -116,10 +126,12 @@ def pick_files(
         except InputError as error:  # one bad file must not cost a night's work on the others
             failed.append(str(error))
             continue
-        folder.mkdir(parents=True, exist_ok=True)
         names = [c.name for c in picker.model.classes]
         for target in targets[path]:
-            write_picks(target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite)
+            write_picks(
+                target, found.picks, tomogram_shape=tomogram.shape, classes=names, style=star_style,
+                binning=star_binning, overwrite=overwrite,
+            )  # fmt: skip
         done.append(Picked(tomogram, found, targets[path]))
         if on_done:
             on_done(done[-1])
@@ -127,10 +139,6 @@ def pick_files(
         others = f"{len(failed)} of {len(paths)} tomograms were not picked: " if len(paths) > 1 else ""
         raise InputError(others + "; ".join(failed))
     return done
-
-
-def _picking(options: Mapping[str, Any]) -> PickingConfig:
-    return build(PickingConfig, {name: value for name, value in options.items() if value is not None})
 
 
 def _targets(path: Path, folder: Path) -> tuple[Path, ...]:
@@ -169,10 +177,11 @@ def evaluate(
 def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list[str]:
     """Lines about tomograms, pick files, project files and model folders: what they hold, what looks wrong.
 
-    Pick files named beside tomograms are held against every one of them whose name they begin with, or
-    against the only one. Raises EtpickError for what cannot be read.
+    Pick files are held against the only tomogram, or against the one whose name theirs begins with; a tomogram
+    for which none is named is shown with those beside it. Raises EtpickError for what cannot be read.
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
+    from etpick.io.init import picks_beside
     from etpick.io.picks import FORMATS
     from etpick.io.table import belongs_to
 
@@ -184,7 +193,10 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     lines: list[str] = []
     for tomogram in tomograms:
         own = [p for p in picks if len(tomograms) == 1 or belongs_to(p.stem, tomogram.name)]
-        sets = [(p.name, read_picks(p, tomogram=tomogram)) for p in own]
+        beside = (
+            [] if own or tomogram.path is None else picks_beside(tomogram.path, [t.path for t in tomograms if t.path])
+        )
+        sets = [(p.name, read_picks(p, tomogram=tomogram)) for p in own or beside]
         lines += [*inspect_tomogram(tomogram, sets).lines(), ""]
         picks = [p for p in picks if p not in own]
     for path in picks:

@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from etpick import __version__
-from etpick.config import PickingConfig, TrainingConfig, build
+from etpick.config import BINARY_FLOOR, PickingConfig, TrainingConfig, build
+from etpick.data import label_widths
 from etpick.decision import Decision
 from etpick.errors import ModelError
 from etpick.inference import PeakFinder
 from etpick.io.atomic import atomic_write
 from etpick.nn.networks import NETWORKS, Network, PaperNet, fold_normalisation, on_device
 from etpick.ops.calibrate import Calibration
-from etpick.ops.labels import label_diameters
 from etpick.types import ParticleClass
 
 FORMAT: Final = 1
@@ -46,6 +46,7 @@ class Model:
     trained_on: Mapping[str, Any] = field(default_factory=dict)
     validation: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+    picking: PickingConfig = field(default_factory=PickingConfig)
     version: str = __version__
 
     @property
@@ -106,14 +107,12 @@ def make_finder(
 ) -> PeakFinder:
     """MP-NMS for the smallest label in use, which must not be pooled away."""
     stride = NETWORKS[config.network].stride
-    widths = np.array([c.diameter_A for c in classes]) / spacing_A
-    labels = label_diameters(widths, fraction=config.label_fraction, most_vx=config.label_diameter_vx, stride=stride)
-    return PeakFinder(float(labels.min()), stride, picking.pooling_kernel, picking.floor, picking.binary)
+    labels = label_widths(config, np.array([c.diameter_A for c in classes]) / spacing_A, stride)
+    return PeakFinder(float(labels.min()), stride, BINARY_FLOOR if picking.binary else picking.floor, picking.binary)
 
 
 def save_model(model: Model, folder: Path) -> None:
     """Write a model into a folder, each file whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / WEIGHTS, overwrite=True) as path:
         save_file({name: tensor.contiguous() for name, tensor in model.weights.items()}, path)
     description = {
@@ -125,6 +124,7 @@ def save_model(model: Model, folder: Path) -> None:
         ],
         "calibration": asdict(model.decision.calibration),
         "config": model.config.model_dump(),
+        "picking": model.picking.model_dump(include={"halo_vx", "floor"}),
         "trained_on": dict(model.trained_on),
         "validation": dict(model.validation),
     }
@@ -153,7 +153,8 @@ def load_model(folder: Path | str) -> Model:
         weights = load_file(folder / WEIGHTS)
         history = read_json(folder / HISTORY) if (folder / HISTORY).exists() else []
         config = build(TrainingConfig, d["config"])
-        return Model(config, decision, weights, d["trained_on"], d["validation"], tuple(history), d["etpick"])
+        picking = build(PickingConfig, d["picking"])
+        return Model(config, decision, weights, d["trained_on"], d["validation"], tuple(history), picking, d["etpick"])
     except (KeyError, TypeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder} is damaged ({error}): train again, or restore it from a copy") from None
 
@@ -175,6 +176,11 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["description"])  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ModelError(f"the training state in {folder} is damaged ({error}): train again with --overwrite") from None
+
+
+def stored_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the unfinished training in a folder; empty where there is none."""
+    return dict(load_state(folder)[1]["config"]) if (folder / STATE).exists() else {}
 
 
 def clear(folder: Path) -> None:

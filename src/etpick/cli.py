@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etpick import __version__
-from etpick.config import PickingConfig, TrainingConfig
+from etpick.config import PickingConfig, TrainingConfig, recipe
 from etpick.errors import EtpickError
 
 if TYPE_CHECKING:
@@ -65,21 +65,32 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
+_FLAGS = {"spacing_A": "--working-spacing"}  # --spacing is what a header should have said
+_INTEGERS = {"steps", "patch_vx", "batch", "seed", "tile_vx", "validations"}
+
+
 def _from_config(kind: type[PickingConfig | TrainingConfig], *names: str) -> Callable[[Any], Any]:
     """Options for fields of a config; help and default come from the field."""
 
     def decorate(command: Any) -> Any:
         for name in reversed(names):
-            field = kind.model_fields[name]
-            flag = "--" + name.replace("_A", "").replace("_vx", "").replace("_", "-")
-            default = "" if field.default is None else f"  [default: {field.default}]"
-            option_type = {"steps": int, "patch_vx": int, "batch": int, "seed": int, "tile_vx": int,
-                           "validations": int, "device": str}.get(name, float)  # fmt: skip
-            text = f"{field.description or name.replace('_', ' ')}{default}"
+            flag = _FLAGS.get(name, "--" + name.replace("_vx", "").replace("_", "-"))
+            option_type: Any = int if name in _INTEGERS else str if name == "device" else float
+            text = f"{kind.model_fields[name].description or name.replace('_', ' ')}{_default(kind, name)}"
             command = click.option(flag, name, type=option_type, default=None, help=text)(command)
         return command
 
     return decorate
+
+
+def _default(kind: type[PickingConfig | TrainingConfig], name: str) -> str:
+    if kind is PickingConfig:
+        value = kind.model_fields[name].default
+        return "" if value is None else f"  [default: {value}]"
+    fast, paper = (getattr(recipe(network), name) for network in ("fast", "paper"))
+    if fast == paper:
+        return "" if fast is None else f"  [default: {fast}]"
+    return f"  [default: fast {fast}, paper {'60 passes over the labels' if paper is None else paper}]"
 
 
 def _diameters(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -164,13 +175,17 @@ def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **
 @main.command()
 @click.argument("project", type=click.Path(path_type=Path))
 @click.option("--out", type=FOLDER, required=True, help="folder for the model")
-@click.option("--network", type=click.Choice(["fast", "paper"]), default="fast", show_default=True,
-              help="fast: half-resolution output; paper: the published 3D-ResUNet")  # fmt: skip
+@click.option("--network", type=click.Choice(["fast", "paper"]), default=None,
+              help="fast: half-resolution output; paper: the published 3D-ResUNet  [default: fast]")  # fmt: skip
 @_from_config(TrainingConfig, "max_minutes", "steps", "seed", "spacing_A", "patch_vx", "batch", "learning_rate",
-              "label_diameter_vx", "validations", "alpha")  # fmt: skip
-@click.option("--label-shape", type=click.Choice(["cubic", "ball", "truncated-ball"]), default=None)
+              "label_diameter_vx", "label_fraction")  # fmt: skip
+@click.option("--label-shape", type=click.Choice(["cubic", "ball", "truncated-ball"]), default=None,
+              help="[default: fast ball, paper truncated-ball]")  # fmt: skip
+@click.option("--proportional-labels", "label_proportional", is_flag=True, default=None,
+              help="labels of --label-fraction of their particles, however wide")  # fmt: skip
+@_from_config(TrainingConfig, "validations", "alpha")
 @_from_config(PickingConfig, "device")
-@click.option("--resume", is_flag=True, help="go on where a stopped training was")
+@click.option("--resume", is_flag=True, help="go on where a stopped training was, with the options it had")
 @overwrite_option
 def train(project: Path, **options: Any) -> None:
     """Train on a project file. Ctrl-C stops and keeps the state; --resume goes on."""
@@ -192,6 +207,10 @@ def train(project: Path, **options: Any) -> None:
 @click.option("--out", type=FOLDER, default=Path("picks"), show_default=True, help="folder for NAME.csv and NAME.star")
 @_from_config(PickingConfig, "min_score", "tile_vx", "device")
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
+@click.option("--star-style", type=click.Choice(["relion4", "relion5"]), default="relion4", show_default=True,
+              help="relion4: voxels; relion5: Å from the tomogram's centre")  # fmt: skip
+@click.option("--star-binning", type=float, default=1.0, show_default=True,
+              help="voxels in relion4 STAR files are multiplied by this: the tomogram's binning")  # fmt: skip
 @click.option("--resume", is_flag=True, help="pass over tomograms that are picked already")
 @spacing_option
 @overwrite_option
@@ -242,7 +261,7 @@ def evaluate(picks: Path, truth: Path, json_path: Path | None, overwrite: bool, 
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @spacing_option
 def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
-    """What is in these files, and is it sane? Tomograms (with picks beside or after them), picks, projects, models."""
+    """What is in these files, and is it sane? Tomograms, with the picks named or beside them; projects; models."""
     from etpick import api
 
     click.echo("\n".join(api.info(paths, spacing_A=spacing_A)))

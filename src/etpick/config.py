@@ -12,7 +12,10 @@ NetworkName = Literal["fast", "paper"]
 LabelShape = Literal["cubic", "ball", "truncated-ball"]
 LossName = Literal["weighted", "dice"]
 
+POOLING_KERNEL: Final = 3  # kernel k of the mean pooling in MP-NMS
+PAPER_HALO_VX: Final = 12  # DeepETPicker's default padding
 SEGMENTATION_THRESHOLD: Final = 0.5  # t_seg of the paper, for its binary variant
+BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 
 
 class _Frozen(BaseModel):
@@ -45,9 +48,8 @@ class TrainingConfig(_Frozen):
     loss: LossName = "weighted"
     foreground_weight: float = Field(5.0, gt=0, description="weight of labelled voxels in the cross-entropy")
     label_shape: LabelShape = "ball"
-    label_diameter_vx: float | None = Field(
-        8.0, gt=1, description="largest diameter 2r+1 of a label in working voxels; None for labels in proportion"
-    )
+    label_diameter_vx: float = Field(8.0, gt=1, description="largest diameter 2r+1 of a label in working voxels")
+    label_proportional: bool = Field(False, description="labels in proportion to their particles, however wide")
     label_fraction: float = Field(
         0.6, gt=0, le=1, description="largest diameter of a label as a share of its particle's"
     )
@@ -57,8 +59,10 @@ class TrainingConfig(_Frozen):
     augmentation: AugmentationConfig = AugmentationConfig()
     validations: int = Field(12, ge=1, description="how many times the picks are validated during training")
     alpha: float = Field(3.0, gt=0, description="α of F1^α = 2·P·R^α/(P+R^α), by which the model is selected")
-    spacing_A: float | None = Field(None, gt=0, description="working spacing; chosen from the diameters if not given")
-    seed: int = Field(0, ge=0)
+    spacing_A: float | None = Field(None, gt=0, description="working spacing in Å; from the diameters if not given")
+    central_share: float = Field(0.99, gt=0, le=1, description="share of the grey levels that gives mean and σ")
+    clip_sigma: float = Field(5.0, gt=0, description="grey levels are cut off at this many σ")
+    seed: int = Field(0, ge=0, lt=2**31)
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
@@ -66,6 +70,10 @@ class TrainingConfig(_Frozen):
             raise ValueError(f"patch_vx {self.patch_vx} must be a multiple of 8, the network's coarsest voxel")
         if self.background_share + self.hard_share > 1:
             raise ValueError("background_share and hard_share together exceed 1")
+        if self.network == "paper" and self.patch_vx <= 2 * PAPER_HALO_VX:
+            raise ValueError(
+                f"patch_vx {self.patch_vx} must exceed twice the halo {PAPER_HALO_VX} of the paper's tiles"
+            )
         return self
 
 
@@ -76,19 +84,12 @@ class PickingConfig(_Frozen):
         None, ge=32, description="edge of a tile in working voxels; from free memory if not given"
     )
     halo_vx: int = Field(16, ge=0, description="context around a tile that is read but not used")
-    pooling_kernel: int = Field(3, ge=3, description="kernel k of the mean pooling in MP-NMS, odd")
     floor: float = Field(0.003, ge=0, lt=1, description="lowest maximum of the pooled score map that is a candidate")
     binary: bool = Field(False, description="pool the thresholded map, as the paper does, instead of probabilities")
     min_score: float | None = Field(
         None, ge=0, le=1, description="one threshold for all classes, instead of the model's"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-
-    @model_validator(mode="after")
-    def _check(self) -> PickingConfig:
-        if self.pooling_kernel % 2 == 0:
-            raise ValueError(f"pooling_kernel {self.pooling_kernel} must be odd")
-        return self
 
 
 T = TypeVar("T", bound=BaseModel)

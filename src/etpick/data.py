@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from itertools import product
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 from etpick.config import TrainingConfig
 from etpick.geometry import rescale, rescaled_shape
 from etpick.ops.labels import label_diameters, render_labels
-from etpick.ops.normalise import Normalisation
+from etpick.ops.normalise import Normalisation, central_moments, measure
 from etpick.ops.resample import apply_weights, axis_weights
 from etpick.ops.warp import Warp, mirror_block, random_warp
 from etpick.types import Box, FloatArray, ParticleClass, Particles, Shape3, Tomogram
+
+NEARLY_EQUAL: Final = 0.05
+_PROBE_VX: Final = 24
 
 
 class Readable(Protocol):
@@ -26,23 +30,40 @@ class Readable(Protocol):
     def shape(self) -> Shape3:
         """Sizes along z, y, x in working voxels."""
 
+    @property
+    def density(self) -> float:
+        """Voxels of the file that are read for one working voxel."""
+
     def read(self, box: Box) -> NDArray[np.float32]:
         """The voxels of a box, which may reach outside."""
 
 
 @dataclass(frozen=True, eq=False)
 class WorkingVolume:
-    """A tomogram seen at the working spacing with normalised grey levels, box by box; no copy is made."""
+    """A tomogram seen at the working spacing with normalised grey levels, box by box; no copy is made.
+
+    `gain` gives back the variance that averaging takes away where the grid is coarsened.
+    """
 
     tomogram: Tomogram
     spacing_A: float
     normalise: Normalisation
+    gain: float = 1.0
 
     @property
     def scale(self) -> float:
-        """Working voxels per voxel of the file; 1 where they differ by less than 0.1 %."""
+        """Working voxels per voxel of the file; 1 where they differ by less than 5 %.
+
+        Networks are trained with particles that much larger and smaller, and interpolating between nearly
+        equal grids blurs in stripes.
+        """
         scale = self.tomogram.spacing_A / self.spacing_A
-        return 1.0 if abs(scale - 1) < 1e-3 else scale
+        return 1.0 if abs(scale - 1) < NEARLY_EQUAL else scale
+
+    @property
+    def density(self) -> float:
+        """Voxels of the file that are read for one working voxel."""
+        return self.scale**-3
 
     @property
     def shape(self) -> Shape3:
@@ -66,7 +87,8 @@ class WorkingVolume:
         axes = [axis_weights(a, b, self.scale, n) for (a, b), n in zip(spans, self.tomogram.shape, strict=True)]
         z, y, x = (slice(first, first + weights.shape[1]) for first, weights in axes)
         block = self.normalise(np.asarray(self.tomogram.data[z, y, x]))
-        return apply_weights(block, (axes[0][1], axes[1][1], axes[2][1]))
+        block = apply_weights(block, (axes[0][1], axes[1][1], axes[2][1]))
+        return np.clip(block * np.float32(self.gain), -self.normalise.clip, self.normalise.clip)
 
     def to_working(self, positions: FloatArray) -> FloatArray:
         """Positions in the file's voxels → working voxels."""
@@ -75,6 +97,19 @@ class WorkingVolume:
     def to_file(self, positions: FloatArray) -> FloatArray:
         """Positions in working voxels → the file's voxels."""
         return rescale(positions, 1 / self.scale)
+
+
+def open_volume(tomogram: Tomogram, spacing_A: float, config: TrainingConfig) -> WorkingVolume:
+    """Measure a tomogram's grey levels and see it at the working spacing. Raises InputError."""
+    share = config.central_share
+    normalise = measure(tomogram.data, tomogram.name, central_share=share, clip=config.clip_sigma)
+    volume = WorkingVolume(tomogram, spacing_A, normalise)
+    if volume.scale == 1:
+        return volume
+    corners = product(*(np.linspace(0, max(0, n - _PROBE_VX), 4).astype(int).tolist() for n in volume.shape))
+    boxes = [Box((z, y, x), (z + _PROBE_VX, y + _PROBE_VX, x + _PROBE_VX)) for z, y, x in corners]
+    _, sigma = central_moments(np.concatenate([volume.read(box).ravel() for box in boxes]), share)
+    return replace(volume, gain=1 / sigma if sigma > 0 else 1.0)
 
 
 def _reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
@@ -94,6 +129,11 @@ class Window:
     def shape(self) -> Shape3:
         """Sizes along z, y, x in working voxels."""
         return self.box.shape
+
+    @property
+    def density(self) -> float:
+        """Voxels of the file that are read for one working voxel."""
+        return self.volume.density
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """The voxels of a box given relative to the window's corner."""
@@ -120,6 +160,12 @@ def make_source(
     labels = np.array([number[str(name)] for name in particles.classes], dtype=np.intp)
     learn = np.ones(len(positions), bool) if held_out is None else ~held_out.contains(positions)
     return Source(volume, positions[learn], labels[learn], held_out)
+
+
+def label_widths(config: TrainingConfig, diameters_vx: FloatArray, stride: int) -> FloatArray:
+    """Label diameters in working voxels, for a network of that stride."""
+    most = None if config.label_proportional else config.label_diameter_vx
+    return label_diameters(diameters_vx, fraction=config.label_fraction, most_vx=most, stride=stride)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +205,7 @@ class Sampler:
     @cached_property
     def label_vx(self) -> FloatArray:
         """Label diameter of each class in working voxels."""
-        c = self.config
-        return label_diameters(
-            self.diameters_vx, fraction=c.label_fraction, most_vx=c.label_diameter_vx, stride=self.stride
-        )
+        return label_widths(self.config, self.diameters_vx, self.stride)
 
     def batch(self, step: int) -> list[Patch]:
         """The subtomograms of one step."""

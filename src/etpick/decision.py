@@ -86,8 +86,8 @@ def validate(
         np.concatenate([raw._index(p) for p in picks]),
     )
     located, classified = _hits(picks, truths, classes, spacing_A)
-    calibration = fit_calibration(scores, index, located, len(classes))
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
+    calibration = fit_calibration(scores, index, located, labelled > 0)
     thresholds = fit_thresholds(calibration(scores, index), index, located, classified, labelled)
     decision = Decision(classes, spacing_A, calibration, thresholds)
     evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
@@ -136,11 +136,11 @@ def fit_thresholds(
         f1 = 2 * right / np.maximum(np.bincount(classes[kept], minlength=len(labelled)) + labelled, 1)
         return float(place + f1[labelled > 0].mean())
 
-    levels = _levels(scores)
+    levels = _levels(scores, located)
     common = max(levels, key=lambda level: gain(np.full(len(labelled), level)))
     limits = np.full(len(labelled), common)
-    for c in range(len(labelled)):
-        own = _levels(scores[classes == c])
+    for c in np.flatnonzero(labelled):
+        own = _levels(scores[classes == c], located[classes == c])
         trials = [np.where(np.arange(len(limits)) == c, level, limits) for level in own]
         best = max(trials, key=gain, default=limits)
         if gain(best) > gain(limits) + _LEAST_GAIN / len(limits):
@@ -148,11 +148,11 @@ def fit_thresholds(
     return tuple(float(level) for level in limits)
 
 
-def _levels(scores: FloatArray, count: int = 200) -> list[float]:
-    """The lowest score, and places half-way between neighbouring ones: at most `count`, evenly by rank."""
+def _levels(scores: FloatArray, hits: NDArray[np.bool_]) -> list[float]:
+    """The thresholds worth trying: below each right pick, half-way to the next lower score; highest first."""
     distinct = np.unique(scores)
-    levels = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])[::-1]
-    return [float(level) for level in levels[:: -(-len(levels) // count) or 1]]
+    lower = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])
+    return [float(level) for level in lower[np.isin(distinct, scores[hits])][::-1]]
 
 
 def _value(evaluation: Evaluation, alpha: float) -> float:

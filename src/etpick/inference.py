@@ -12,9 +12,9 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from etpick.config import SEGMENTATION_THRESHOLD, PickingConfig
+from etpick.config import PAPER_HALO_VX, POOLING_KERNEL, SEGMENTATION_THRESHOLD, PickingConfig
 from etpick.data import Readable
-from etpick.errors import EtpickError
+from etpick.errors import EtpickError, InputError
 from etpick.nn.networks import Network
 from etpick.ops.peaks import (
     local_maxima,
@@ -32,7 +32,6 @@ Progress = Callable[[int, int], None]
 BYTES_PER_VOXEL: Final = {"FastNet": 110, "PaperNet": 700}  # measured peak of a forward pass, float32
 MEMORY_SHARE: Final = 0.25  # of the free memory
 MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
-PAPER_HALO: Final = 12  # DeepETPicker's default padding
 _CLASS_REACH: Final = 1  # classes are averaged over 3×3×3 output voxels around a centre
 
 
@@ -87,9 +86,9 @@ class PeakFinder:
 
     label_vx: float
     stride: int
-    kernel: int
     floor: float
     binary: bool = False
+    kernel: int = POOLING_KERNEL
 
     @property
     def iterations(self) -> int:
@@ -117,23 +116,37 @@ class PeakFinder:
         return Candidates(positions, smooth[tuple(maxima.T)].astype(np.float64), chances)
 
 
-def choose_tile(shape: Shape3, network: Network, config: PickingConfig) -> Shape3:
-    """The tile to use: the network's own size, the one asked for, or the largest that memory allows."""
+def choose_tile(volume: Readable, network: Network, config: PickingConfig, device: torch.device) -> Shape3:
+    """The tile to use: the network's own size, the one asked for, or the largest that memory allows.
+
+    A row of tiles leaves a slab of score maps, so the slab's share of memory limits the tile's depth.
+    Raises InputError where a size was asked for that the network does not take.
+    """
+    if network.tile_size is not None and config.tile_vx not in (None, network.tile_size):
+        raise InputError(f"this network picks in tiles of {network.tile_size} voxels, not {config.tile_vx}")
     size = network.tile_size or config.tile_vx
     if size:
         return size, size, size
-    free = psutil.virtual_memory().available
-    voxels = min(free * MEMORY_SHARE, MEMORY_LIMIT) / BYTES_PER_VOXEL[type(network).__name__]
-    wanted = [-(-n // COARSEST_VX) * COARSEST_VX + 2 * config.halo_vx for n in shape]
-    tile: list[int] = []
-    for axis in np.argsort(wanted):
-        remaining = 3 - len(tile)
-        edge = int(voxels ** (1 / remaining)) // COARSEST_VX * COARSEST_VX
-        edge = min(wanted[axis], max(edge, 2 * config.halo_vx + COARSEST_VX))
-        voxels /= edge
-        tile.append(edge)
-    z, y, x = (tile[list(np.argsort(wanted)).index(axis)] for axis in range(3))
+    free = min(_free_bytes(device) * MEMORY_SHARE, MEMORY_LIMIT)
+    voxels = free / (BYTES_PER_VOXEL[type(network).__name__] + 8 * volume.density)
+    _, height, width = volume.shape
+    plane = height * width / network.stride**3 * 2 * (4 + 2 * network.classes)  # twice: slabs are joined
+    least = 2 * config.halo_vx + COARSEST_VX
+    wanted = [-(-n // COARSEST_VX) * COARSEST_VX + 2 * config.halo_vx for n in volume.shape]
+    wanted[0] = min(wanted[0], max(least, int(MEMORY_LIMIT / plane) // COARSEST_VX * COARSEST_VX))
+    tile = [0, 0, 0]
+    for left, axis in zip((3, 2, 1), np.argsort(wanted), strict=True):
+        edge = int(voxels ** (1 / left)) // COARSEST_VX * COARSEST_VX
+        tile[axis] = min(wanted[axis], max(edge, least))
+        voxels /= tile[axis]
+    z, y, x = tile
     return z, y, x
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
 
 
 def predict(
@@ -208,15 +221,19 @@ def search(
     on_progress: Progress | None = None,
 ) -> Candidates:
     """Plan, predict and find; out of memory, try again with smaller tiles, and say so."""
-    tile = choose_tile(volume.shape, network, config)
+    tile = choose_tile(volume, network, config, device)
     while True:
         try:
             slabs = predict(volume, network, plan_for(volume.shape, network, config, tile), device, on_progress)
             return find(slabs, -(-volume.shape[0] // network.stride), finder)
         except (MemoryError, RuntimeError) as error:
             smaller = _smaller(tile, config.halo_vx)
-            if not is_out_of_memory(error) or network.tile_size is not None or smaller == tile:
+            if not is_out_of_memory(error):
                 raise
+            if network.tile_size is not None or smaller == tile:
+                raise EtpickError(
+                    f"out of memory on {device} even with tiles of {max(tile)} voxels: free some, or use another device"
+                ) from None
             logger.warning("out of memory with tiles of %s voxels; going on with %s", tile, smaller)
             tile = smaller
 
@@ -224,7 +241,7 @@ def search(
 def plan_for(shape: Shape3, network: Network, config: PickingConfig, tile: Shape3) -> Plan:
     """The tiles of a volume; a network that knows its tile's size has a say in size and halo."""
     if network.tile_size is not None:
-        return plan_tiles(shape, tile, min(config.halo_vx, PAPER_HALO), exact=True)
+        return plan_tiles(shape, tile, min(config.halo_vx, PAPER_HALO_VX), exact=True)
     return plan_tiles(shape, tile, config.halo_vx)
 
 
@@ -244,11 +261,12 @@ def _smaller(tile: Shape3, halo: int) -> Shape3:
 
 def choose_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda` or `cuda:N` → the device. Raises EtpickError where it is not there."""
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise EtpickError(f"device {name!r} was asked for, but torch sees no CUDA card here: use --device cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise EtpickError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from None
+        return torch.device("cuda" if cards else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise EtpickError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(number or 0) >= cards:
+        raise EtpickError(f"device {name!r} was asked for, but torch sees {cards} CUDA cards here: use --device cpu")
+    return torch.device(name)

@@ -36,12 +36,12 @@ class Pace:
     minutes: float | None
     seconds: list[float] = field(default_factory=list)  # of each step of this session
 
-    def first_plan(self, elapsed_s: float, validations_s: float) -> int | None:
-        """Steps in all, once a few have been timed; None where there is no limit."""
+    def first_plan(self, elapsed_s: float, validations_s: float) -> int:
+        """Steps in all, once a few have been timed; at least one."""
         if self.minutes is None:
-            return None
+            return self.most
         left = self.minutes * 60 - elapsed_s - validations_s
-        return self._capped(TIMED_STEPS, left, float(np.median(self.seconds[2:])))
+        return max(1, self._capped(0, left, float(np.median(self.seconds[2:]))))
 
     def new_plan(self, step: int, steps: int, elapsed_s: float, validations_s: float) -> int | None:
         """Steps in all, where the machine's speed has changed enough to matter; None where it has not."""

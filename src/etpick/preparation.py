@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etpick.config import TrainingConfig
-from etpick.data import Readable, Source, Window, WorkingVolume, make_source
+from etpick.data import Readable, Source, Window, WorkingVolume, make_source, open_volume
 from etpick.errors import TrainingError
 from etpick.geometry import working_spacing_A
-from etpick.ops.normalise import measure
 from etpick.types import Box, Dataset, ParticleClass, Particles, TrainingItem
 
 HELD_OUT_SHARE: Final = 0.2  # of the labels of a tomogram that must both train and validate
+_MARGIN_VX: Final = 16
 _FEWEST: Final = 5  # labels to learn from, and labels to validate on where a region is held out
 
 Message = Callable[[str], None]
@@ -23,9 +24,14 @@ Message = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class ValidationVolume:
-    """A volume to pick during training, and the particles in it, in its own working voxels."""
+    """A volume to pick during training, and the particles in it, in its own working voxels.
+
+    Candidates count inside a box: around a held-out region the volume reaches further, so that a particle
+    beyond the cut is found where it is, and not at the cut.
+    """
 
     volume: Readable
+    inside: Box
     truth: Particles
 
 
@@ -44,12 +50,16 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
     """Check the data set, choose the working spacing, and split it. Raises TrainingError."""
     items = [item for item in dataset.items if len(item.particles)]
     _check(dataset, items)
+    for item in dataset.items:
+        if not len(item.particles):
+            say(f"{item.tomogram.name} has no picks and is left out")
     natives = sorted({item.tomogram.spacing_A for item in items})
+    native = max(items, key=lambda item: len(item.particles)).tomogram.spacing_A
     diameters = [c.diameter_A for c in dataset.classes]
-    spacing = config.spacing_A or working_spacing_A(diameters, float(np.median(natives)))
+    spacing = config.spacing_A or working_spacing_A(diameters, native)
     widths = " and ".join(f"{d / spacing:.1f}" for d in sorted({min(diameters), max(diameters)}))
     say(f"working spacing {spacing:.4g} Å: particles are {widths} voxels wide")
-    volumes = [WorkingVolume(i.tomogram, spacing, measure(i.tomogram.data, i.tomogram.name)) for i in items]
+    volumes = [open_volume(i.tomogram, spacing, config) for i in items]
     if any(item.validate for item in items):
         learn: list[tuple[WorkingVolume, TrainingItem, Box | None]] = [
             (v, i, None) for v, i in zip(volumes, items, strict=True) if not i.validate
@@ -136,5 +146,13 @@ def _count(held: tuple[WorkingVolume, TrainingItem, Box]) -> int:
 def _validation(volume: WorkingVolume, particles: Particles, box: Box) -> ValidationVolume:
     positions = volume.to_working(particles.positions)
     inside = box.contains(positions)
-    truth = replace(particles.select(inside), positions=positions[inside] - box.start, spacing_A=volume.spacing_A)
-    return ValidationVolume(Window(volume, box), truth)
+    start = np.maximum(np.array(box.start) - _MARGIN_VX, 0)
+    stop = np.minimum(np.array(box.stop) + _MARGIN_VX, volume.shape)
+    truth = replace(particles.select(inside), positions=positions[inside] - start, spacing_A=volume.spacing_A)
+    window = Window(volume, _box(start, stop))
+    return ValidationVolume(window, _box(box.start - start, box.stop - start), truth)
+
+
+def _box(start: NDArray[np.integer], stop: NDArray[np.integer]) -> Box:
+    z, y, x = zip(start.tolist(), stop.tolist(), strict=True)
+    return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))

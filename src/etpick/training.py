@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import platform
 import time
@@ -11,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from heapq import nlargest
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from etpick.checkpoint import (
@@ -35,13 +36,12 @@ from etpick.data import Patch, Sampler
 from etpick.decision import Validation, validate
 from etpick.errors import OutputError, TrainingError
 from etpick.inference import choose_device, is_out_of_memory, score_tile, search
+from etpick.io.atomic import make_folder
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset
-
-logger = logging.getLogger(__name__)
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
@@ -88,6 +88,8 @@ def train_model(
     Raises TrainingError, OutputError for a folder already in use, Interrupted when asked to stop.
     """
     _check_folder(folder, resume, overwrite)
+    if folder is not None:
+        make_folder(folder)
     trainer = Trainer(dataset, config, folder, choose_device(device), on_progress)
     if resume:
         trainer.restore()
@@ -120,6 +122,7 @@ class _Progress:
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
+    replanned: bool = False
     best: float = -1.0
     history: list[dict[str, Any]] = field(default_factory=list)
     hard: list[list[float]] = field(default_factory=list)  # source, z, y, x: used now
@@ -134,27 +137,35 @@ class Trainer:
         self, dataset: Dataset, config: TrainingConfig, folder: Path | None, device: torch.device,
         on_progress: OnProgress | None,
     ) -> None:  # fmt: skip
+        if dataset.partial_labels:  # random and hard places could be particles that nobody marked
+            config = config.model_copy(update={"background_share": 0.0, "hard_share": 0.0})
         self.config, self.folder, self.device = config, folder, device
         self.on_progress = on_progress or (lambda progress: None)
-        self.partial = dataset.partial_labels
         self.prepared: Prepared = prepare(dataset, config, self._say)
-        torch.manual_seed(config.seed)
-        self.network: Network = on_device(self._fresh(), device)
+        self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
+        self.best: Model | None = None
+        self._begin(self._steps())
+        self.pace = Pace(self.state.steps, config.max_minutes)
+        self._started = time.monotonic()
+
+    def _begin(self, steps: int) -> None:
+        """Networks and counters as they are before the first of so many steps."""
+        torch.manual_seed(self.config.seed)
+        self.network: Network = on_device(self._fresh(), self.device)
         self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
-        self.state = _Progress(steps=self._steps())
-        self.best: Model | None = None
-        self._started = time.monotonic()
-        self.pace = Pace(self.state.steps, config.max_minutes)
+        self.state = _Progress(steps=steps)
 
     # --- the run ---------------------------------------------------------------------------------
 
     def run(self, should_stop: Callable[[], bool]) -> Model:
         """Train to the end, or until asked to stop."""
+        self._started = time.monotonic() - self.state.seconds
+        if self.config.max_minutes and self.state.step == 0:
+            self._plan()
         s, c = self.state, self.config
-        self._started = time.monotonic() - s.seconds
         saved = time.monotonic()
         batches = self._batches(s.step)
         while s.step < s.steps:
@@ -162,8 +173,6 @@ class Trainer:
             loss = self._step_or_explain(next(batches))
             self.pace.seconds.append(time.monotonic() - before)
             self._report(loss)
-            if s.step == TIMED_STEPS:
-                self._replan(self.pace.first_plan(self._seconds(), c.validations * self._validation_seconds()))
             due = milestones(s.steps, c.validations)
             if s.step in due:
                 took = self._validate()
@@ -190,8 +199,8 @@ class Trainer:
         """Batches from a step on, prepared ahead in threads; each depends on its step alone."""
         p = self.prepared
         sampler = Sampler(
-            p.sources, np.array([c.diameter_A for c in p.classes]) / p.spacing_A, self.config,
-            self.network.stride, np.array(self.state.hard, dtype=float).reshape(-1, 4),
+            p.sources, self.widths_vx, self.config, self.network.stride,
+            np.array(self.state.hard, dtype=float).reshape(-1, 4),
         )  # fmt: skip
         with ThreadPoolExecutor(2) as pool:
             queue: deque[Future[list[Patch]]] = deque()
@@ -236,7 +245,7 @@ class Trainer:
                 f"the loss became {value} at step {s.step}: lower --learning-rate (it is {self.config.learning_rate:g})"
             )
         self._average()
-        if self.config.hard_share and not self.partial:
+        if self.config.hard_share:
             self._remember_hard(patches, logits.detach(), labels, weights)
         s.step += 1
         s.losses.append(value)
@@ -265,15 +274,19 @@ class Trainer:
                 self.average[name].copy_(value)
 
     def _remember_hard(self, patches: list[Patch], logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Note where background was most taken for a particle."""
-        wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (labels == 0) * weights
-        severity, index = wrong.flatten(1).max(dim=1)
+        """Note where background was most taken for a particle, well away from every labelled one."""
         stride = self.network.stride
+        reach = math.ceil((self.widths_vx.max() / 2 + 1) / stride)
+        near = F.max_pool3d((labels > 0)[:, None].float(), 2 * reach + 1, stride=1, padding=reach)[:, 0]
+        wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (near == 0) * weights
+        severity, index = wrong.flatten(1).max(dim=1)
         for patch, value, flat in zip(patches, severity.tolist(), index.tolist(), strict=True):
             if value > 0.5:
                 voxel = np.array(np.unravel_index(flat, patch.labels.shape), dtype=float)
                 point = patch.warp.to_source((voxel * stride + (stride - 1) / 2)[None])[0] + patch.place
                 self.state.harder.append([value, patch.source, *point.tolist()])
+        if len(self.state.harder) > 4 * HARD_PLACES:
+            self.state.harder = nlargest(HARD_PLACES, self.state.harder)
 
     # --- validation ------------------------------------------------------------------------------
 
@@ -292,8 +305,7 @@ class Trainer:
             "validation_f1_alpha": result.value,
         })  # fmt: skip
         s.losses = []
-        worst = sorted(s.harder, reverse=True)[:HARD_PLACES]
-        s.hard, s.harder = [row[1:] for row in worst], []
+        s.hard, s.harder = [row[1:] for row in nlargest(HARD_PLACES, s.harder)], []
         if result.value > s.best:
             s.best = result.value
             weights = {name: value.detach().cpu().clone() for name, value in self.average.items()}
@@ -313,7 +325,10 @@ class Trainer:
         p = self.prepared
         picking = PickingConfig()
         finder = make_finder(self.config, p.classes, p.spacing_A, picking)
-        found = [search(v.volume, network, finder, picking, self.device) for v in p.validation]
+        found = []
+        for v in p.validation:
+            candidates = search(v.volume, network, finder, picking, self.device)
+            found.append(candidates.select(v.inside.contains(candidates.positions)))
         return validate(found, [v.truth for v in p.validation], p.classes, p.spacing_A, self.config.alpha)
 
     # --- time ------------------------------------------------------------------------------------
@@ -325,13 +340,29 @@ class Trainer:
             return self.config.steps
         return max(1, math.ceil((self.config.epochs or 1) * labels / self.config.batch))
 
-    def _replan(self, steps: int | None) -> bool:
-        """Take on another number of steps; whether it is another."""
-        if steps is None or steps == self.state.steps:
-            return False
-        self.state.steps = max(steps, self.state.step)
-        self._say(f"{self.state.steps} steps fit into {self.config.max_minutes:g} minutes here")
-        return True
+    def _plan(self) -> None:
+        """Time a few steps, forget them, and begin with as many as fit into `max_minutes`.
+
+        What was timed leaves no trace, so asking for that many steps repeats the run.
+        """
+        batches = self._batches(0)
+        for _ in range(TIMED_STEPS):
+            before = time.monotonic()
+            self._step_or_explain(next(batches))
+            self.pace.seconds.append(time.monotonic() - before)
+        steps = self.pace.first_plan(self._seconds(), self.config.validations * self._validation_seconds())
+        self._begin(steps)
+        self._say(f"{steps} steps fit into {self.config.max_minutes:g} minutes here")
+
+    def _replan(self, steps: int | None) -> None:
+        """The machine's speed has changed: go on with another number of steps."""
+        if steps is not None:
+            self.state.steps = max(steps, self.state.step)
+            self.state.replanned = True
+            self._say(
+                f"the machine's speed has changed: {self.state.steps} steps fit into "
+                f"{self.config.max_minutes:g} minutes now (--steps will not repeat this run exactly)"
+            )
 
     def _validation_seconds(self) -> float:
         """An estimate from one tile; finding peaks takes about as long again on small volumes."""
@@ -369,7 +400,6 @@ class Trainer:
 
     def _save_state(self) -> None:
         assert self.folder is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average/{k}": v for k, v in self.average.items()}
         for number, entry in self.optimiser.state_dict()["state"].items():
@@ -398,6 +428,7 @@ class Trainer:
     def _provenance(self) -> dict[str, Any]:
         return self.prepared.summary | {
             "steps": self.state.step,
+            "repeatable": not self.state.replanned,
             "minutes": round(self._seconds() / 60, 2),
             "device": str(self.device),
             "threads": torch.get_num_threads(),

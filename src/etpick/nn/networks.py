@@ -88,6 +88,7 @@ class PaperNet(nn.Module):
 
     def __init__(self, classes: int, *, tile_size: int = 72, widths: Sequence[int] = (24, 48, 72, 108)) -> None:
         super().__init__()
+        self.classes = classes
         self.tile_size: int | None = tile_size
         activation = nn.ELU()
         self.encoder = nn.ModuleList(
@@ -129,6 +130,7 @@ class FastNet(nn.Module):
 
     def __init__(self, classes: int, *, widths: Sequence[int] = (32, 64, 96)) -> None:
         super().__init__()
+        self.classes = classes
         self.tile_size: int | None = None
         activation = nn.ReLU(inplace=True)
         self.encoder = nn.ModuleList(

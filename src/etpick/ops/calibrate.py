@@ -33,12 +33,20 @@ def identity(classes: int) -> Calibration:
     return Calibration(1.0, (0.0,) * classes)
 
 
-def fit_calibration(raw: FloatArray, classes: NDArray[np.intp], hits: NDArray[np.bool_], count: int) -> Calibration:
+def fit_calibration(
+    raw: FloatArray, classes: NDArray[np.intp], hits: NDArray[np.bool_], labelled: NDArray[np.bool_]
+) -> Calibration:
     """Fit by penalised maximum likelihood to validation picks, `hits` saying which were right.
+
+    labelled: (c,) whether a class had particles to validate on; one that had none gets the common offset,
+    and its picks, which could not be right, say nothing.
 
     Platt's targets (one pick short of certainty) keep scores off 0 and 1. Without both right and wrong
     picks there is nothing to fit and the identity comes back.
     """
+    count = len(labelled)
+    known = labelled[classes]
+    raw, classes, hits = raw[known], classes[known], hits[known]
     right, wrong = int(hits.sum()), int((~hits).sum())
     if not right or not wrong:
         return identity(count)

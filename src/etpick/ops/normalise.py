@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,35 +11,30 @@ from numpy.typing import NDArray
 from etpick.errors import InputError
 from etpick.types import Volume
 
-CENTRAL_SHARE: Final = 0.99  # the mean and σ are those of the central 99 % of the grey levels
-CLIP_SIGMA: Final = 5.0  # gold and hot voxels are cut off here
 _SAMPLE: Final = 2_000_000
 _SLAB_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Grey level → (level − mean) / sigma, clipped at ±5."""
+    """Grey level → (level − mean) / sigma, clipped at ±clip, so that gold and hot voxels do no harm."""
 
     mean: float
     sigma: float
+    clip: float
 
     def __call__(self, levels: NDArray[Any]) -> NDArray[np.float32]:
         """Any array of grey levels → float32 of the same shape."""
         out = levels.astype(np.float32)
         out -= np.float32(self.mean)
         out *= np.float32(1 / self.sigma)
-        return np.clip(out, -CLIP_SIGMA, CLIP_SIGMA, out=out)
-
-    def to_dict(self) -> dict[str, float]:
-        """For JSON."""
-        return asdict(self)
+        return np.clip(out, -self.clip, self.clip, out=out)
 
 
 def measure(
-    volume: Volume, name: str = "the tomogram", on_progress: Callable[[int, int], None] | None = None
+    volume: Volume, name: str = "the tomogram", *, central_share: float = 0.99, clip: float = 5.0
 ) -> Normalisation:
-    """Mean and σ of the central 99 % of the grey levels, in one pass over slabs of z.
+    """Mean and σ of the central share of the grey levels, in one pass over slabs of z.
 
     Two million evenly spread voxels are kept for the percentiles; every voxel is checked to be finite.
     Raises InputError where voxels are NaN or infinite, or all levels are equal.
@@ -60,12 +54,16 @@ def measure(
             )
         sample.append(levels[phase::step].astype(np.float32))
         phase = (phase - levels.size) % step
-        if on_progress:
-            on_progress(min(z + slab, depth), depth)
-    levels = np.concatenate(sample)
-    low, high = np.quantile(levels, [(1 - CENTRAL_SHARE) / 2, (1 + CENTRAL_SHARE) / 2])
-    central = levels[(levels >= low) & (levels <= high)].astype(np.float64)
-    sigma = float(central.std())
+    mean, sigma = central_moments(np.concatenate(sample), central_share)
     if not sigma > 0:
-        raise InputError(f"{name} has one grey level, {low:g}, in at least 99 % of its voxels: it holds no image")
-    return Normalisation(float(central.mean()), sigma)
+        raise InputError(
+            f"{name} has one grey level, {mean:g}, in at least {central_share:.0%} of its voxels: it holds no image"
+        )
+    return Normalisation(mean, sigma, clip)
+
+
+def central_moments(levels: NDArray[np.float32], central_share: float) -> tuple[float, float]:
+    """Mean and σ of the levels between the two quantiles that leave `central_share` of them."""
+    low, high = np.quantile(levels, [(1 - central_share) / 2, (1 + central_share) / 2])
+    central = levels[(levels >= low) & (levels <= high)].astype(np.float64)
+    return float(central.mean()), float(central.std())
