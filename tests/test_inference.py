@@ -97,8 +97,8 @@ def test_particles_come_back_whatever_the_tiles_even_on_seams_and_edges():
 
 def test_the_binary_variant_pools_the_thresholded_map():
     v = volume(spots(CENTRES) / 12)  # scores of 0.62 and 0.38
-    soft = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, 0.5))
-    hard = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, 0.5, binary=True))
+    soft = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, 0.2))
+    hard = found_by(v, Echo(), (96, 96, 104), PeakFinder(8.0, 2, 0.2, binary=True))
     assert len(hard.positions) == len(CENTRES)
     assert len(soft.positions) > len(CENTRES)  # a level of 0.38 everywhere has maxima, below ½ they vanish
 

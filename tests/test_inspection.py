@@ -87,6 +87,8 @@ def test_spacing_of_the_picks(made_up: tuple[Tomogram, Particles]) -> None:
     tomogram, particles = made_up
     (warning,) = inspect_tomogram(tomogram, [("p", replace(particles, spacing_A=2.5))]).warnings
     assert "voxels of 2.5 Å, made_up has 10 Å: set binning = 4" in warning
+    (warning,) = inspect_tomogram(tomogram, [("p", replace(particles, spacing_A=5.0))], binning=2).warnings
+    assert "voxels of 5 Å at binning = 2, made_up has 10 Å: set binning = 4" in warning
 
 
 def test_grey_levels_are_robust_and_count_outliers(made_up: tuple[Tomogram, Particles]) -> None:

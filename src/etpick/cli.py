@@ -304,7 +304,7 @@ class _Bars:
 
     def say(self, message: str) -> None:
         """A line above the bars."""
-        self.progress.console.print(message, highlight=False, markup=False)
+        self.progress.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         """A bar for a stage that reports (done, total)."""

@@ -51,7 +51,7 @@ class TrainingConfig(_Frozen):
     label_diameter_vx: float = Field(8.0, gt=1, description="largest diameter 2r+1 of a label in working voxels")
     label_proportional: bool = Field(False, description="labels in proportion to their particles, however wide")
     label_fraction: float = Field(
-        0.6, gt=0, le=1, description="largest diameter of a label as a share of its particle's"
+        1.0, gt=0, le=1, description="largest diameter of a label as a share of its particle's"
     )
     background_share: float = Field(0.15, ge=0, le=1, description="share of subtomograms at random places")
     hard_share: float = Field(0.1, ge=0, le=1, description="share of subtomograms where the network was wrong")
@@ -103,7 +103,6 @@ _PAPER: Final[dict[str, Any]] = {
     "loss": "dice",
     "label_shape": "truncated-ball",
     "label_diameter_vx": 7.0,
-    "label_fraction": 1.0,
     "background_share": 0.0,
     "hard_share": 0.0,
     "ema": 0.0,

@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 BYTES_PER_VOXEL: Final = {"FastNet": 110, "PaperNet": 700}  # measured peak of a forward pass, float32
 MEMORY_SHARE: Final = 0.25  # of the free memory
 MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
-_CLASS_REACH: Final = 1  # classes are averaged over 3×3×3 output voxels around a centre
+_CLASS_REACH: Final = 2  # class chances are averaged over 5×5×5 output voxels around a centre
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Scores:
     """Score maps of a slab of z at the network's output resolution.
 
     start: first output slice. foreground: (z, y, x) chance of any particle, 1 − P(background). classes:
-    (c, z, y, x) float16, the chance of each class given that there is a particle.
+    (c, z, y, x) float16, the chance of each class.
     """
 
     start: int
@@ -186,13 +186,11 @@ def predict(
 def score_tile(
     network: Network, image: NDArray[np.float32], device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-    """(z, y, x) voxels → (1 − P(background), P(class | particle)) at output resolution."""
+    """(z, y, x) voxels → (1 − P(background), P(class)) at output resolution."""
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         x = torch.from_numpy(image)[None, None].to(device)
         p = network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
-        foreground = p.sum(dim=0)
-        chance = p / foreground.clamp_min(1e-12)
-        return foreground.cpu().numpy(), chance.to(torch.float16).cpu().numpy()
+        return p.sum(dim=0).cpu().numpy(), p.to(torch.float16).cpu().numpy()
 
 
 def find(slabs: Iterable[Scores], depth: int, finder: PeakFinder) -> Candidates:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etpick.errors import InputError
 from etpick.io.picks import read_picks
 from etpick.io.project import TomogramEntry, open_entry, read_project
-from etpick.io.sanity import MISTAKES, describe_outside, is_outside, repeated
+from etpick.io.sanity import MISTAKES, describe_outside, describe_spacing, is_outside, repeated
 from etpick.ops.contrast import ContrastProbe
 from etpick.types import FloatArray, Particles, Shape3, Tomogram
 
@@ -129,13 +129,16 @@ class ProjectInspection:
         return said + [f"warning: {problem}" for problem in self.problems]
 
 
-def inspect_tomogram(tomogram: Tomogram, particles: Sequence[tuple[str, Particles]] = ()) -> Inspection:
+def inspect_tomogram(
+    tomogram: Tomogram, particles: Sequence[tuple[str, Particles]] = (), binning: float = 1.0
+) -> Inspection:
     """Facts and warnings about a tomogram and pick sets, each with the name it is called by.
 
-    Reads at most 16 million voxels in planes spread over the volume, and a neighbourhood of 300 picks.
+    `binning` is what the picks were read with. Reads at most 16 million voxels in planes spread over the
+    volume, and a neighbourhood of 300 picks.
     """
     grey = grey_levels(tomogram)
-    picks = tuple(_picks_in(tomogram, grey, name, found) for name, found in particles)
+    picks = tuple(_picks_in(tomogram, grey, name, found, binning) for name, found in particles)
     size = tomogram.path.stat().st_size if tomogram.path is not None else None
     warnings = (*_grey_warnings(tomogram, grey), *(w for inspected in picks for w in inspected.warnings))
     return Inspection(
@@ -208,7 +211,7 @@ def _inspect_entry(
             particles.append((picks.name, found))
         except InputError as error:
             problems.append(str(error))
-    return inspect_tomogram(tomogram, particles)
+    return inspect_tomogram(tomogram, particles, entry.binning)
 
 
 def grey_levels(tomogram: Tomogram) -> GreyLevels:
@@ -249,13 +252,15 @@ def _grey_warnings(tomogram: Tomogram, grey: GreyLevels) -> list[str]:
     return warnings
 
 
-def _picks_in(tomogram: Tomogram, grey: GreyLevels, name: str, particles: Particles) -> PickInspection:
+def _picks_in(tomogram: Tomogram, grey: GreyLevels, name: str, particles: Particles, binning: float) -> PickInspection:
     plain = inspect_picks(name, particles)
     inside = particles.positions[~is_outside(particles.positions, tomogram.shape)]
     probe = ContrastProbe(tomogram.data, *grey.robust_range) if len(particles) and grey.std > 0 else None
     contrast = probe.at(inside) if probe and len(inside) else None
     strength = contrast.strength if contrast else 0.0
-    warnings = [*plain.warnings, *_spacing_warnings(tomogram, name, particles)]
+    warnings = list(plain.warnings)
+    if doubt := describe_spacing(particles.spacing_A, tomogram, binning):
+        warnings.append(f"{name} does not fit {tomogram.name}: {doubt}")
     outside = len(particles) - len(inside)
     likely = _likely_mistake(particles.positions, tomogram, probe, 0.0 if outside else strength)
     told = f"to judge by the grey levels, {likely}" if likely else None
@@ -276,17 +281,6 @@ def _picks_in(tomogram: Tomogram, grey: GreyLevels, name: str, particles: Partic
 def _repeats(particles: Particles) -> int:
     names = np.unique(particles.classes)
     return sum(int(repeated(particles.positions[particles.classes == name]).sum()) for name in names)
-
-
-def _spacing_warnings(tomogram: Tomogram, name: str, particles: Particles) -> list[str]:
-    stated = particles.spacing_A
-    if stated is None or abs(stated / tomogram.spacing_A - 1) < 0.01:
-        return []
-    return [
-        f"{name} is for voxels of {stated:g} Å, {tomogram.name} has {tomogram.spacing_A:g} Å: "
-        f"set binning = {tomogram.spacing_A / stated:.3g} for it in the project file, unless a "
-        "header is wrong"
-    ]
 
 
 def _likely_mistake(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from etpick.errors import InputError
 from etpick.evaluation.curves import precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.evaluation.rules import CziiScore, ShrecScore, czii_rule, shrec_rule
-from etpick.io.picks import FORMATS, read_picks
+from etpick.io.picks import FORMATS, read_picks, read_table
+from etpick.io.sanity import same_spacing
 from etpick.types import ParticleClass, Particles
 
 RULES = ("radius", "shrec", "czii")
@@ -38,7 +42,7 @@ class Judged:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return self.evaluation.to_dict() | {
-            "average_precision": dict(self.average_precision),
+            "average_precision": {name: _or_none(value) for name, value in self.average_precision.items()},
             "tomograms": list(self.names),
             "spacing_A": list(self.spacings_A),
             "diameters_A": {c.name: c.diameter_A for c in self.classes},
@@ -54,22 +58,31 @@ class Judged:
         head = " " * width + "       P      R     F1  AD/vx     AP  right wrong missed"
         lines = [*(f"note: {note}" for note in self.notes), head]
         for name, s in rows:
-            ap = self.average_precision.get(name, float("nan"))
+            ap = self.average_precision.get(name, math.nan)
             lines.append(
-                f"{name:{width}}  {s.precision:6.3f} {s.recall:6.3f} {s.f1:6.3f} {s.mean_distance_vx:6.2f} {ap:6.3f}  "
-                f"{s.tp:5d} {s.fp:5d} {s.fn:6d}".replace("nan", "  –")
+                f"{name:{width}}  {_text(s.precision):>6} {_text(s.recall):>6} {_text(s.f1):>6} "
+                f"{_text(s.mean_distance_vx, 2):>6} {_text(ap):>6}  {s.tp:5d} {s.fp:5d} {s.fn:6d}"
             )
         if len(e.classification) > 1:
-            lines.append(f"mean class F1 {e.mean_class_f1:.3f}")
+            lines.append(f"mean class F1 {_text(e.mean_class_f1)}")
         if isinstance(self.challenge, ShrecScore):
             c = self.challenge
             lines.append(
-                f"SHREC rule: P {c.precision:.3f}, R {c.recall:.3f}, F1 {c.f1:.3f}, AD {c.mean_distance_vx:.2f} "
-                f"voxels, mean class F1 {c.mean_class_f1:.3f}"
+                f"SHREC rule: P {_text(c.precision)}, R {_text(c.recall)}, F1 {_text(c.f1)}, "
+                f"AD {_text(c.mean_distance_vx, 2)} voxels, mean class F1 {_text(c.mean_class_f1)}"
             )
         elif self.challenge is not None:
-            lines.append(f"CZII rule: F-beta {self.challenge.f_beta:.4f}")
+            lines.append(f"CZII rule: F-beta {_text(self.challenge.f_beta, 4)}")
         return lines
+
+
+def _text(value: float, digits: int = 3) -> str:
+    """A number, or a dash where nothing was measured (NaN)."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def judge(
@@ -85,16 +98,18 @@ def judge(
     """Score a pick file against a truth file, or a folder of them against a folder with the same names.
 
     Diameters come from `diameters_A`, else from the model. The spacing is the one given, else the pick
-    file's own, else the one that the model's tomograms had; a note says so. A truth file without its pick
-    file counts as a tomogram without picks. Raises InputError.
+    file's own, else the truth's, else the one that the model's tomograms had; a note says so. A truth file
+    without its pick file counts as a tomogram without picks; pick files without truth are named in a note.
+    Raises InputError, also where a pick file and its truth state different spacings.
     """
-    pairs = _pairs(Path(picks), Path(truth))
+    if rule not in RULES:
+        raise InputError(f"rule {rule!r} is not known: use one of {', '.join(RULES)}")
+    pairs, notes = _pairs(Path(picks), Path(truth))
     loaded = None if model is None else load_model(model)
     classes = _classes(diameters_A or {}, loaded)
     names = [c.name for c in classes]
-    true = [read_picks(t, classes=names) for _, t in pairs]
-    found = [Particles.empty() if p is None else read_picks(p, classes=names) for p, _ in pairs]
-    notes = [f"no pick file for {t.name}: counted as no picks" for p, t in pairs if p is None]
+    true = [_read(t, names, spacing_A) for _, t in pairs]
+    found = [Particles.empty() if p is None else _read(p, names, spacing_A) for p, _ in pairs]
     spacings = [
         _spacing(spacing_A, f, t, path, loaded, notes) for f, t, (_, path) in zip(found, true, pairs, strict=True)
     ]
@@ -106,17 +121,28 @@ def judge(
     )  # fmt: skip
 
 
-def _pairs(picks: Path, truth: Path) -> list[tuple[Path | None, Path]]:
+def _read(path: Path, classes: Sequence[str], spacing_A: float | None) -> Particles:
+    """Picks with the spacing that their file states, or None; `spacing_A` only serves to read origins in Å."""
+    stated_A = read_table(path, spacing_A=spacing_A).spacing_A
+    return replace(read_picks(path, classes=classes, spacing_A=spacing_A), spacing_A=stated_A)
+
+
+def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], list[str]]:
+    """Each truth with its picks, and notes on what is missing on either side."""
     if picks.is_dir() != truth.is_dir():
         raise InputError(f"{picks} and {truth} must both be files, or both be folders")
     if not picks.is_dir():
-        return [(picks, truth)]
+        return [(picks, truth)], []
     truths, found = _pick_files(truth), _pick_files(picks)
     if not truths:
         raise InputError(f"{truth} holds no pick files ({', '.join(FORMATS)})")
     if not set(truths) & set(found):
         raise InputError(f"no file in {picks} has the name of one in {truth}: {', '.join(sorted(truths)[:5])} …")
-    return [(found.get(name), path) for name, path in sorted(truths.items())]
+    pairs = [(found.get(name), path) for name, path in sorted(truths.items())]
+    notes = [f"no pick file for {t.name}: counted as no picks" for p, t in pairs if p is None]
+    if extra := [found[name].name for name in sorted(set(found) - set(truths))]:
+        notes.append(f"no truth for {', '.join(extra)}: left out")
+    return pairs, notes
 
 
 def _pick_files(folder: Path) -> dict[str, Path]:
@@ -135,6 +161,11 @@ def _classes(diameters_A: Mapping[str, float], model: Model | None) -> tuple[Par
 def _spacing(
     given: float | None, found: Particles, true: Particles, path: Path, model: Model | None, notes: list[str]
 ) -> float:
+    if found.spacing_A and true.spacing_A and not same_spacing(found.spacing_A, true.spacing_A):
+        raise InputError(
+            f"the picks for {path.name} are in voxels of {found.spacing_A:g} Å, the truth in voxels of "
+            f"{true.spacing_A:g} Å: bring both to the voxels of one tomogram first"
+        )
     known = given or found.spacing_A or true.spacing_A
     if known is not None:
         return float(known)
@@ -178,24 +209,24 @@ def _challenge(
 def read_occupancy(path: Path) -> NDArray[np.integer]:
     """Particle number per voxel [z, y, x] from .npz (its first array), .npy or MRC. Raises InputError."""
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                volume = file[file.files[0]]
-        elif path.suffix == ".npy":
-            volume = np.load(path, allow_pickle=False)
+        if path.suffix in (".npz", ".npy"):
+            with path.open("rb") as file:  # numpy leaves a damaged file open
+                content = np.load(file, allow_pickle=False)
+                volume = content[content.files[0]] if path.suffix == ".npz" else content
         else:
             from etpick.io.mrc import read_mrc
 
             volume = np.asarray(read_mrc(path).data)
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an occupancy volume: {error}") from None
     return np.asarray(volume, dtype=np.int64)
 
 
 def _challenge_dict(score: ShrecScore | CziiScore) -> dict[str, Any]:
     if isinstance(score, CziiScore):
-        return {"rule": "czii", "f_beta": score.f_beta, "by_class": dict(score.by_class)}
+        by_class = {name: _or_none(value) for name, value in score.by_class.items()}
+        return {"rule": "czii", "f_beta": _or_none(score.f_beta), "by_class": by_class}
     return {
         "rule": "shrec", "precision": score.precision, "recall": score.recall, "f1": score.f1,
-        "mean_distance_vx": score.mean_distance_vx, "mean_class_f1": score.mean_class_f1,
+        "mean_distance_vx": _or_none(score.mean_distance_vx), "mean_class_f1": _or_none(score.mean_class_f1),
     }  # fmt: skip

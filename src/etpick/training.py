@@ -41,7 +41,7 @@ from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.preparation import Prepared, prepare
-from etpick.types import Dataset
+from etpick.types import Dataset, FloatArray
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
@@ -284,9 +284,16 @@ class Trainer:
             if value > 0.5:
                 voxel = np.array(np.unravel_index(flat, patch.labels.shape), dtype=float)
                 point = patch.warp.to_source((voxel * stride + (stride - 1) / 2)[None])[0] + patch.place
-                self.state.harder.append([value, patch.source, *point.tolist()])
+                if not self._is_labelled(patch.source, point):
+                    self.state.harder.append([value, patch.source, *point.tolist()])
         if len(self.state.harder) > 4 * HARD_PLACES:
             self.state.harder = nlargest(HARD_PLACES, self.state.harder)
+
+    def _is_labelled(self, number: int, point: FloatArray) -> bool:
+        """Whether a point lies in a labelled particle, whose label may lie outside the subtomogram."""
+        source = self.prepared.sources[number]
+        gaps = np.linalg.norm(source.positions - point, axis=1) - self.widths_vx[source.labels - 1] / 2
+        return bool((gaps < 1).any())
 
     # --- validation ------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 import bz2
 import gzip
+import zlib
 from pathlib import Path
 
 import mrcfile
@@ -58,8 +59,57 @@ def test_packed_files_are_told_by_content(tmp_path: Path, pack) -> None:  # type
     with pytest.raises(InputError, match=r"truncated: its header promises 120 bytes .* 110 are there"):
         read_mrc(packed)
     packed.write_bytes(pack(plain.read_bytes())[:80])
-    with pytest.raises(InputError, match="cannot be read as an MRC file"):
+    with pytest.raises(InputError, match=r"b\.mrc is truncated or damaged \(.*\): copy or reconstruct it again"):
         read_mrc(packed)
+
+
+def test_damage_that_only_the_checksum_shows(tmp_path: Path) -> None:
+    plain = write_mrc(tmp_path / "a.mrc", np.arange(60, dtype=np.int16).reshape(3, 4, 5), 7.0).read_bytes()
+    raw = bytearray(gzip.compress(plain))
+    raw[-8] ^= 1  # the checksum stands before the length, four bytes each
+    (tmp_path / "b.mrc.gz").write_bytes(raw)
+    with pytest.raises(InputError, match=r"b\.mrc\.gz is truncated or damaged \(CRC check failed"):
+        read_mrc(tmp_path / "b.mrc.gz")
+
+
+def test_a_packed_header_that_promises_petabytes_is_not_believed(tmp_path: Path) -> None:
+    plain = bytearray(write_mrc(tmp_path / "a.mrc", np.ones((2, 2, 2)), 7.0).read_bytes())
+    plain[0:12] = np.full(3, 2_000_000_000, dtype="<i4").tobytes()
+    for path, content in ((tmp_path / "b.mrc", bytes(plain)), (tmp_path / "b.mrc.gz", gzip.compress(plain))):
+        path.write_bytes(content)
+        with pytest.raises(
+            InputError, match=r"is truncated: its header promises 32\d* bytes of voxels .* 32 are there"
+        ):
+            read_mrc(path)
+
+
+def test_damage_inside_a_packed_stream(tmp_path: Path) -> None:
+    levels = np.arange(64000, dtype=np.int16).reshape(40, 40, 40)
+    raw = bytearray(gzip.compress(write_mrc(tmp_path / "a.mrc", levels, 7.0).read_bytes()))
+    raw[len(raw) // 2 : len(raw) // 2 + 64] = b"\xff" * 64
+    with pytest.raises(zlib.error):
+        gzip.decompress(raw)
+    (tmp_path / "b.mrc.gz").write_bytes(raw)
+    with pytest.raises(InputError, match="is truncated or damaged"):
+        read_mrc(tmp_path / "b.mrc.gz")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_no_damaged_byte_of_a_packed_file_changes_voxels_in_silence(
+    tmp_path_factory: pytest.TempPathFactory, pack, data: st.DataObject
+) -> None:  # type: ignore[no-untyped-def]
+    levels = np.random.default_rng(0).integers(-99, 99, (3, 4, 5), dtype=np.int16)
+    folder = tmp_path_factory.mktemp("mrc")
+    raw = bytearray(pack(write_mrc(folder / "a.mrc", levels, 7.0).read_bytes()))
+    raw[data.draw(st.integers(10, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    (folder / "b.mrc").write_bytes(raw)
+    try:
+        found = read_mrc(folder / "b.mrc").data[:]
+    except InputError:
+        return
+    np.testing.assert_array_equal(found, levels)
 
 
 def test_truncated(tmp_path: Path) -> None:

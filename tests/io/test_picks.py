@@ -240,6 +240,14 @@ def test_names_of_tomograms_may_go_on_but_not_be_cut(tmp_path: Path) -> None:
         of("TS_2")
 
 
+def test_an_array_s_name_is_not_held_against_the_picks(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("x,y,z,tomogram\n1,1,1,t_9\n")
+    assert len(read_picks(path, tomogram=TOMOGRAM)) == 1
+    with pytest.raises(InputError, match="is about the tomogram t_9, not t_1"):
+        read_picks(path, tomogram=replace(TOMOGRAM, path=tmp_path / "t_1.mrc"))
+
+
 RELION5 = """
 data_particles
 

@@ -58,6 +58,7 @@ def test_the_file_explains_itself(folder: Path) -> None:
     out = folder / "p.toml"
     init_project([folder], diameters=DIAMETERS, out=out, spacing_A=12.0, labels="partial", validate=["tomo_1"])
     text = out.read_text()
+    assert "surroundings of marked particles still count as background" in text
     assert text.count("\n# ") > 8 and 'path = "tomo_1.mrc"' in text and "\n\n\n" not in text
     dataset = load_project(out)
     assert dataset.partial_labels and {item.tomogram.spacing_A for item in dataset.items} == {12.0}
@@ -176,6 +177,86 @@ def test_picks_outside_are_refused_with_a_likely_reason(folder: Path) -> None:
         load_project(project(folder, ENTRY))
     loaded = load_project(project(folder, ENTRY + "binning = 2"))
     np.testing.assert_array_equal(loaded.items[0].particles.positions[2], [15, 25, 35])
+
+
+def said(spacing_A: float) -> str:
+    return f"class,x,y,z,spacing_A\n1,8,8,8,{spacing_A}\n"
+
+
+def test_picks_that_state_another_spacing_are_refused_unless_their_binning_is_said(folder: Path) -> None:
+    (folder / "tomo_1.csv").write_text(said(2.5))
+    sentence = (
+        r"tomo_1\.csv does not fit tomo_1: the picks are for voxels of 2\.5 Å, tomo_1 has 10 Å: set binning = 4 "
+        r"for them in the project file, or spacing_A = 2\.5 where the tomogram's is wrong, or binning = 1"
+    )
+    with pytest.raises(InputError, match=sentence):
+        load_project(project(folder, ENTRY))
+
+    def position(more: str) -> list[float]:
+        particles = load_project(project(folder, ENTRY + more)).items[0].particles
+        return list(particles.positions[0])
+
+    assert position("binning = 4") == [2, 2, 2]
+    assert position("spacing_A = 2.5") == [8, 8, 8]
+    assert position("binning = 1") == [8, 8, 8]
+    (folder / "tomo_1.csv").write_text(said(10.09))  # headers round
+    assert position("") == [8, 8, 8]
+    (folder / "tomo_1.csv").write_text(said(10.11))
+    with pytest.raises(InputError, match=r"voxels of 10\.11 Å"):
+        position("")
+
+
+def test_init_notes_another_spacing_with_its_binning(tmp_path: Path) -> None:
+    tomogram(tmp_path, "t")
+    (tmp_path / "t.csv").write_text(said(2.5))
+    new = init_project([tmp_path], diameters={"ribosome": 280.0}, out=tmp_path / "p.toml")
+    assert "t.csv does not fit t.mrc: the picks are for voxels of 2.5 Å" in new.notes[0]
+    assert "binning = 4" in new.notes[0] and len(new.notes) == 1
+
+
+RELION = """
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnTomoTiltSeriesPixelSize #2
+1 2.5
+
+data_particles
+
+loop_
+_rlnTomoName #1
+_rlnCoordinateX #2
+_rlnCoordinateY #3
+_rlnCoordinateZ #4
+_rlnOriginXAngst #5
+_rlnClassNumber #6
+TS_07 40 40 40 20 1
+"""
+
+
+def test_relion_states_the_unbinned_pixel(folder: Path) -> None:
+    entry = ENTRY.replace("tomo_1.csv", "tomo_1.star")
+    (folder / "tomo_1.star").write_text(RELION)
+    with pytest.raises(InputError, match=r"voxels of 2\.5 Å, tomo_1 has 10 Å: set binning = 4"):
+        load_project(project(folder, entry))
+    loaded = load_project(project(folder, entry + "binning = 4"))  # whatever RELION calls the tilt series
+    np.testing.assert_allclose(loaded.items[0].particles.positions, [[10, 10, 8]])
+    centred = RELION.replace("rlnCoordinate", "rlnCenteredCoordinate")
+    for axis in "XYZ":
+        centred = centred.replace(f"Coordinate{axis}", f"Coordinate{axis}Angst")
+    (folder / "tomo_1.star").write_text(centred)  # Å from the centre: the pixel of the tilt series does not matter
+    loaded = load_project(project(folder, entry))
+    np.testing.assert_allclose(loaded.items[0].particles.positions, [[14, 19, 22]])
+
+
+def test_picks_that_name_another_tomogram_are_refused(folder: Path) -> None:
+    (folder / "tomo_1.csv").write_text("class,x,y,z,tomogram\n1,5,5,5,tomo_10\n")
+    with pytest.raises(InputError, match=r"tomo_1\.csv is about the tomogram tomo_10, not tomo_1: choose another"):
+        load_project(project(folder, ENTRY))
+    for name in ("tomo_1", "tomo_1.mrc", "tomo", "tomo_1_denoised", ""):
+        (folder / "tomo_1.csv").write_text(f"class,x,y,z,tomogram\n1,5,5,5,{name}\n")
+        assert len(load_project(project(folder, ENTRY)).items[0].particles) == 1
 
 
 def test_swapped_axes_are_named(folder: Path) -> None:

@@ -13,7 +13,7 @@ from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.picks import FORMATS, class_of_label, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
-from etpick.io.sanity import describe_outside
+from etpick.io.sanity import describe_outside, describe_spacing
 from etpick.io.table import PickTable, belongs_to, tomogram_name
 from etpick.io.tomograms import find_tomograms, open_tomogram
 
@@ -121,7 +121,8 @@ def _tables_beside(
             notes.append(f"not used as picks: {error}")
             continue
         tables[file] = table
-        if problem := describe_outside(table.positions, tomogram.shape):
+        problem = describe_spacing(table.spacing_A, tomogram) or describe_outside(table.positions, tomogram.shape)
+        if problem:
             notes.append(f"{file.name} does not fit {path.name}: {problem}")
     return tables
 
@@ -176,7 +177,8 @@ def _document(
     _remark(document, "etpick project: what to learn, and from which tomograms. Paths are relative to this file.")
     document.add(tomlkit.nl())
     _remark(document, 'Are all particles of the classes below marked in these tomograms ("complete"), or only')
-    _remark(document, 'some of them ("partial")? With "partial", an unmarked place is not taken for background.')
+    _remark(document, 'some of them ("partial")? With "partial", training learns no background from random places')
+    _remark(document, "or from its own mistakes; the surroundings of marked particles still count as background.")
     document.add("labels", tomlkit.item(labels))
     document.add(tomlkit.nl())
     _remark(document, "Voxel size in Å of all tomograms, where the headers of the files do not tell the truth.")

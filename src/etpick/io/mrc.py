@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from etpick.io.atomic import atomic_write
 from etpick.types import Volume
 
 _HEADER_BYTES = 1024
+_CHUNK_BYTES = 1 << 20
 _KEPT = (np.int8, np.int16, np.uint16, np.float16, np.float32)  # modes 0, 1, 6, 12, 2
 _READ_MODES = (0, 1, 2, 6, 12)
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2"}
@@ -41,14 +44,14 @@ class _Header:
 
     @property
     def data_bytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        return self.dtype.itemsize * math.prod(self.shape)
 
 
 def read_mrc(path: Path | str) -> MrcVolume:
     """Map a file into memory, or unpack a gzip or bzip2 file into it (told by content, not by name).
 
     Modes 0, 1, 2, 6 and 12 of either byte order. Axis-order fields are ignored, as most programs of the
-    field do. Raises InputError for other modes, stacks of volumes, and truncated files.
+    field do. Raises InputError for other modes, stacks of volumes, and truncated or damaged files.
     """
     path = Path(path)
     packed = _packing(path)
@@ -77,7 +80,9 @@ def _sentences(path: Path) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except (ValueError, OSError, EOFError) as error:
+        except (EOFError, OSError, zlib.error) as error:
+            raise InputError(f"{path} is truncated or damaged ({error}): copy or reconstruct it again") from error
+        except ValueError as error:
             raise InputError(f"{path} cannot be read as an MRC file: {error}") from error
 
 
@@ -131,16 +136,20 @@ def _refuse_truncated(path: Path, header: _Header, found: int) -> None:
 
 
 def _unpack(path: Path, header: _Header) -> NDArray[Any]:
-    """The voxels of a compressed file."""
+    """The voxels of a compressed file, read to its end, where the checksum stands."""
     import bz2
     import gzip
 
     opener = gzip.open if _packing(path) == "gzip" else bz2.open
+    raw = bytearray()  # grows with what is there: a damaged header may promise any size
     with _sentences(path), opener(path, "rb") as file:
-        file.read(header.offset)
-        raw = file.read(header.data_bytes)
-    _refuse_truncated(path, header, len(raw))
-    return np.frombuffer(raw, header.dtype).reshape(header.shape)
+        while chunk := file.read(_CHUNK_BYTES):
+            if len(raw) >= header.offset + header.data_bytes:
+                break
+            if True:
+                raw += chunk
+    _refuse_truncated(path, header, len(raw) - header.offset)
+    return np.frombuffer(raw, header.dtype, math.prod(header.shape), header.offset).reshape(header.shape)
 
 
 def write_mrc(path: Path | str, data: Volume, spacing_A: float, *, overwrite: bool = False) -> Path:

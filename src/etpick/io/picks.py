@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from etpick.errors import InputError, OutputError
 from etpick.io.atomic import atomic_write
 from etpick.io.star import StarStyle, read_star, write_star
-from etpick.io.table import Grid, PickTable, belongs_to
+from etpick.io.table import Grid, PickTable, belongs_to, tomogram_name
 from etpick.io.text import read_text, write_coords, write_csv
 from etpick.types import Particles, Shape3, Tomogram
 
@@ -76,7 +76,8 @@ def read_picks(
     are kept as they are. A row without a class gets `default_class`, or the only class, or the class that
     ends the file's name (`tomo_1_ribosomes.csv`), or, where no `classes` are given, "particle".
 
-    `tomogram` chooses the rows of a file about several, and gives size and spacing to RELION 5 files;
+    `tomogram` chooses the rows of a file about several, and gives size and spacing to RELION 5 files; text
+    whose column `tomogram` names another than the one opened from a file is refused;
     `spacing_A` serves where there is no tomogram. `binning` is how many voxels of the file make one of the
     tomogram: positions are divided by it, except where they are in Å. `Particles.spacing_A` is what the
     file says, otherwise the tomogram's.
@@ -110,7 +111,23 @@ def read_table(
     if tomogram is None:
         return reader(path, Grid(None, spacing_A, binning)).of_tomogram(None, path)
     table = reader(path, Grid(tomogram.shape, spacing_A or tomogram.spacing_A, binning))
-    return table.of_tomogram(tomogram.name, path)
+    table = table.of_tomogram(tomogram.name, path)
+    if reader is read_text:  # STAR files name the tilt series, whatever the tomogram's file is called
+        _refuse_another(path, table, tomogram)
+    return table
+
+
+def _refuse_another(path: Path, table: PickTable, tomogram: Tomogram) -> None:
+    """Text that names its tomogram must name this one, at least as far as the shorter name goes."""
+    name = _only_name(table)
+    if not name or tomogram.path is None:  # an array's name says nothing
+        return
+    own, stated = tomogram_name(tomogram.name), tomogram_name(name)
+    if not (belongs_to(own, stated) or belongs_to(stated, own)):
+        raise InputError(
+            f"{path} is about the tomogram {name}, not {tomogram.name}: choose another file, or correct its "
+            "column tomogram"
+        )
 
 
 def _format_of(path: Path, error: type[InputError] | type[OutputError]) -> PickFormat:

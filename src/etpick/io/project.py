@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from etpick.errors import InputError
 from etpick.io.picks import read_picks
-from etpick.io.sanity import describe_outside, repeated
+from etpick.io.sanity import describe_outside, describe_spacing, repeated
 from etpick.io.tomograms import open_tomogram
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
@@ -139,7 +139,7 @@ def load_project(path: Path | str) -> Dataset:
 
 def _load_item(folder: Path, entry: TomogramEntry, spacing_A: float | None, classes: Sequence[str]) -> TrainingItem:
     tomogram = open_entry(folder, entry, spacing_A)
-    parts = [_load_picks(folder / picks, tomogram, entry.binning, classes) for picks in entry.picks]
+    parts = [_load_picks(folder / picks, tomogram, entry, classes) for picks in entry.picks]
     return TrainingItem(tomogram, _without_repeats(_join(parts, tomogram), tomogram), entry.validate_on)
 
 
@@ -148,9 +148,13 @@ def open_entry(folder: Path, entry: TomogramEntry, spacing_A: float | None) -> T
     return open_tomogram(folder / entry.path, spacing_A=entry.spacing_A or spacing_A)
 
 
-def _load_picks(path: Path, tomogram: Tomogram, binning: float, classes: Sequence[str]) -> Particles:
-    particles = read_picks(path, classes=classes, tomogram=tomogram, binning=binning)
-    if problem := describe_outside(particles.positions, tomogram.shape):
+def _load_picks(path: Path, tomogram: Tomogram, entry: TomogramEntry, classes: Sequence[str]) -> Particles:
+    """A pick file's own spacing must be the tomogram's, unless the entry says the binning, be it 1."""
+    particles = read_picks(path, classes=classes, tomogram=tomogram, binning=entry.binning)
+    problem = None
+    if "binning" not in entry.model_fields_set and (doubt := describe_spacing(particles.spacing_A, tomogram)):
+        problem = f"{doubt}, or binning = 1 where the pick file's is"
+    if problem := problem or describe_outside(particles.positions, tomogram.shape):
         raise InputError(f"{path.name} does not fit {tomogram.name}: {problem}")
     return particles
 

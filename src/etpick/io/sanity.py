@@ -1,4 +1,4 @@
-"""Do picks fit a tomogram: picks outside, listed twice, and the mistakes that would explain them."""
+"""Do picks fit a tomogram: another spacing, picks outside, listed twice, and the mistakes that would explain them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from etpick.types import FloatArray, Shape3
+from etpick.types import FloatArray, Shape3, Tomogram
 
 MARGIN_VX = 1.0
 """How far outside a centre may lie: other programs count from 1 or from the edge of a voxel."""
+
+SPACING_TOLERANCE = 0.01
+"""Relative difference up to which two spacings are one: headers round."""
 
 MISTAKES: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
     {
@@ -52,6 +55,27 @@ def describe_outside(positions: FloatArray, shape: Shape3, cause: str | None = N
     guess = next(iter(fitting_mistakes(positions, shape)), "they belong to another tomogram")
     why = cause or f"perhaps {guess}"
     return f"{outside} of {len(positions)} picks lie outside: they reach {reach}, the volume is {size}; {why}"
+
+
+def same_spacing(one_A: float, other_A: float) -> bool:
+    """Whether two spacings agree within 1 %."""
+    return abs(one_A / other_A - 1) <= SPACING_TOLERANCE
+
+
+def describe_spacing(stated_A: float | None, tomogram: Tomogram, binning: float = 1.0) -> str | None:
+    """What to do where picks read with `binning` say that they are in other voxels than the tomogram's.
+
+    `stated_A` is the spacing that their file states, times `binning`; None where it states none.
+    """
+    spacing_A = tomogram.spacing_A
+    if not stated_A or same_spacing(stated_A, spacing_A):
+        return None
+    read = "" if binning == 1 else f" at binning = {binning:g}"
+    return (
+        f"the picks are for voxels of {stated_A:g} Å{read}, {tomogram.name} has {spacing_A:g} Å: "
+        f"set binning = {binning * spacing_A / stated_A:.4g} for them in the project file, "
+        f"or spacing_A = {stated_A:g} where the tomogram's is wrong"
+    )
 
 
 def repeated(positions: FloatArray, distance_vx: float = 1.0) -> NDArray[np.bool_]:
