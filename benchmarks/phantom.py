@@ -16,13 +16,13 @@ from etpick.evaluation.curves import precision_recall
 from etpick.picking import Picker
 
 
-def run(network: str, minutes: float | None, steps: int | None, seed: int) -> dict[str, object]:
-    folder = RESULTS / f"phantom-{network}-{seed}"
+def run(args: argparse.Namespace, seed: int) -> dict[str, object]:
+    folder = RESULTS / f"phantom-{args.network}-{seed}"
     # a time limit alone decides the length, so that budgets compare
-    limit = steps or (10**6 if minutes else None)
+    limit = args.steps or (10**6 if args.minutes else None)
     model = etpick.train(
-        phantom_dataset(), folder, network=network, max_minutes=minutes, steps=limit, seed=seed,
-        overwrite=True, on_progress=show_progress,
+        phantom_dataset(), folder, network=args.network, max_minutes=args.minutes, steps=limit, seed=seed,
+        validations=args.validations, batch=args.batch, overwrite=True, on_progress=show_progress,
     )  # fmt: skip
     tomogram, truth = phantom(107)
     picker = Picker(model)
@@ -54,13 +54,15 @@ def main() -> None:
     parser.add_argument("--network", default="fast", choices=["fast", "paper"])
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--validations", type=int)
+    parser.add_argument("--batch", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     args = parser.parse_args()
-    runs = [run(args.network, args.minutes, args.steps, seed) for seed in args.seeds]
+    runs = [run(args, seed) for seed in args.seeds]
     names = ("localisation_f1", "precision", "recall", "distance_vx", "mean_class_f1", "average_precision")
     values = {name: [float(r[name]) for r in runs] for name in names}  # type: ignore[arg-type]
     summary = {name: {"mean": float(np.mean(v)), "lowest": min(v), "highest": max(v)} for name, v in values.items()}
-    keep(f"phantom-{args.network}", {"protocol": __doc__, "summary": summary, "runs": runs})
+    keep(f"phantom-{args.network}", {"protocol": __doc__, "options": vars(args), "summary": summary, "runs": runs})
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class WorkingVolume:
         z, y, x = (slice(first, first + weights.shape[1]) for first, weights in axes)
         block = self.normalise(np.asarray(self.tomogram.data[z, y, x]))
         block = apply_weights(block, (axes[0][1], axes[1][1], axes[2][1]))
-        return np.clip(block * np.float32(self.gain), -self.normalise.clip, self.normalise.clip)
+        return np.asarray(np.clip(block * np.float32(self.gain), -self.normalise.clip, self.normalise.clip))
 
     def to_working(self, positions: FloatArray) -> FloatArray:
         """Positions in the file's voxels → working voxels."""

@@ -144,9 +144,7 @@ def _unpack(path: Path, header: _Header) -> NDArray[Any]:
     raw = bytearray()  # grows with what is there: a damaged header may promise any size
     with _sentences(path), opener(path, "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
-            if len(raw) >= header.offset + header.data_bytes:
-                break
-            if True:
+            if len(raw) < header.offset + header.data_bytes:
                 raw += chunk
     _refuse_truncated(path, header, len(raw) - header.offset)
     return np.frombuffer(raw, header.dtype, math.prod(header.shape), header.offset).reshape(header.shape)
