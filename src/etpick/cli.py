@@ -118,11 +118,14 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="replace what 
 
 @main.command()
 @click.argument("out", type=FOLDER, default=Path("demo"))
-@click.option("--minutes", type=float, default=2.5, show_default=True, help="training time")
+@click.option("--minutes", type=float, default=3.5, show_default=True, help="training time")
 @click.option("--seed", type=int, default=0, show_default=True)
 @overwrite_option
 def demo(out: Path, minutes: float, seed: int, overwrite: bool) -> None:
-    """Simulate, train, pick and score, and leave a report to look at in OUT."""
+    """Go the whole way on simulated tomograms.
+
+    Simulates, trains, picks, scores, and leaves a report to look at in OUT.
+    """
     from etpick.demo import run_demo
 
     with _bars() as bars:
@@ -144,7 +147,10 @@ def demo(out: Path, minutes: float, seed: int, overwrite: bool) -> None:
 )
 @overwrite_option
 def simulate(out: Path, **options: Any) -> None:
-    """Simulate tomograms with known particles: NAME.mrc, truth NAME.csv, NAME_occupancy.npz."""
+    """Simulate tomograms with known particles.
+
+    Writes NAME.mrc, the truth NAME.csv, and NAME_occupancy.npz with the particle number of each voxel.
+    """
     from etpick.simulate.files import simulate_folder
 
     with _bars() as bars:
@@ -163,7 +169,10 @@ def simulate(out: Path, **options: Any) -> None:
 @spacing_option
 @overwrite_option
 def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **options: Any) -> None:
-    """Write a project file for the tomograms in SOURCES and the pick files found beside them by name."""
+    """Write a project file to train from.
+
+    Takes the tomograms in SOURCES, files or folders, and the pick files beside them by name.
+    """
     from etpick.io.init import init_project
 
     project = init_project(
@@ -215,7 +224,10 @@ def train(project: Path, **options: Any) -> None:
 @spacing_option
 @overwrite_option
 def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
-    """Find the particles in TOMOGRAMS, files or folders."""
+    """Find the particles in tomograms.
+
+    TOMOGRAMS are files or folders; each gets OUT/NAME.csv and OUT/NAME.star.
+    """
     from etpick import api
 
     with _bars() as bars:
@@ -244,7 +256,10 @@ def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
 @spacing_option
 @overwrite_option
 def evaluate(picks: Path, truth: Path, json_path: Path | None, overwrite: bool, **options: Any) -> None:
-    """Score PICKS against TRUTH: two pick files, or two folders with files of the same names."""
+    """Score picks against the truth.
+
+    PICKS and TRUTH are two pick files, or two folders with files of the same names.
+    """
     from etpick.io.atomic import atomic_write
     from etpick.judging import judge
 
@@ -261,7 +276,10 @@ def evaluate(picks: Path, truth: Path, json_path: Path | None, overwrite: bool, 
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @spacing_option
 def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
-    """What is in these files, and is it sane? Tomograms, with the picks named or beside them; projects; models."""
+    """Tell what is in files, and what looks wrong.
+
+    Tomograms with the picks named or beside them, pick files, project files, model folders.
+    """
     from etpick import api
 
     click.echo("\n".join(api.info(paths, spacing_A=spacing_A)))

@@ -66,6 +66,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, overwrite: bool, stages: S
         project.path,
         out / "model",
         max_minutes=minutes,
+        validations=6,
         seed=seed,
         overwrite=overwrite,
         on_progress=stages.training(),
@@ -106,8 +107,9 @@ def run_demo(out: Path, *, minutes: float, seed: int, overwrite: bool, stages: S
         why_empty=picked.found.why_empty,
     )
     path = write_report(out / "report.html", report, overwrite=overwrite)
+    figure = draw_slices(picked.tomogram, picked.found.picks, read_picks(truth_file), model.classes, count=1)
     with atomic_write(out / "picks.png", overwrite=overwrite) as picture:
-        draw_slices(picked.tomogram, picked.found.picks, read_picks(truth_file), model.classes).savefig(picture, dpi=90)
+        figure.savefig(picture, dpi=110)
     return _summary(judged, out, path)
 
 
