@@ -137,8 +137,8 @@ class Trainer:
         self, dataset: Dataset, config: TrainingConfig, folder: Path | None, device: torch.device,
         on_progress: OnProgress | None,
     ) -> None:  # fmt: skip
-        if dataset.partial_labels:  # random and hard places could be particles that nobody marked
-            config = config.model_copy(update={"background_share": 0.0, "hard_share": 0.0})
+        if dataset.partial_labels:  # a place that looks wrongly picked may be a particle that nobody marked
+            config = config.model_copy(update={"hard_share": 0.0})
         self.config, self.folder, self.device = config, folder, device
         self.on_progress = on_progress or (lambda progress: None)
         self.prepared: Prepared = prepare(dataset, config, self._say)
