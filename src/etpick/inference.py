@@ -29,7 +29,7 @@ from etpick.types import FloatArray, Shape3
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
-BYTES_PER_VOXEL: Final = {"FastNet": 110, "PaperNet": 700}  # measured peak of a forward pass, float32
+BYTES_PER_VOXEL: Final = 110  # about what FastNet takes at its peak; PaperNet has tiles of its own size
 MEMORY_SHARE: Final = 0.25  # of the free memory
 MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
 _CLASS_REACH: Final = 2  # class chances are averaged over 5×5×5 output voxels around a centre
@@ -128,7 +128,7 @@ def choose_tile(volume: Readable, network: Network, config: PickingConfig, devic
     if size:
         return size, size, size
     free = min(_free_bytes(device) * MEMORY_SHARE, MEMORY_LIMIT)
-    voxels = free / (BYTES_PER_VOXEL[type(network).__name__] + 8 * volume.density)
+    voxels = free / (BYTES_PER_VOXEL + 8 * volume.density)
     _, height, width = volume.shape
     plane = height * width / network.stride**3 * 2 * (4 + 2 * network.classes)  # twice: slabs are joined
     least = 2 * config.halo_vx + COARSEST_VX
