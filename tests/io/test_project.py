@@ -58,7 +58,7 @@ def test_the_file_explains_itself(folder: Path) -> None:
     out = folder / "p.toml"
     init_project([folder], diameters=DIAMETERS, out=out, spacing_A=12.0, labels="partial", validate=["tomo_1"])
     text = out.read_text()
-    assert "surroundings of marked particles still count as background" in text
+    assert "an unmarked particle near a marked one still counts as background" in text
     assert text.count("\n# ") > 8 and 'path = "tomo_1.mrc"' in text and "\n\n\n" not in text
     dataset = load_project(out)
     assert dataset.partial_labels and {item.tomogram.spacing_A for item in dataset.items} == {12.0}
