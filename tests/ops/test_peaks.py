@@ -55,7 +55,7 @@ def test_centres_to_labels_to_peaks_to_centres(places):
     kept = positions[suppress(positions, smooth[tuple(found.T)].astype(float), np.full(len(found), 5.0))]
     assert len(kept) == len(centres)
     error = np.linalg.norm(kept[:, None] - centres[None], axis=-1).min(axis=0)
-    assert error.max() < 0.7  # a painted label is itself only known to half a voxel
+    assert error.max() < 0.87  # half a voxel on each axis: all that a painted label tells
 
 
 def test_the_vertex_of_a_parabola_is_found_exactly():
