@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import psutil
@@ -187,7 +187,7 @@ def score_tile(
     network: Network, image: NDArray[np.float32], device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
     """(z, y, x) voxels → (1 − P(background), P(class)) at output resolution."""
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.inference_mode(), half_precision(device):
         x = torch.from_numpy(image)[None, None].to(device)
         p = network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
         return p.sum(dim=0).cpu().numpy(), p.to(torch.float16).cpu().numpy()
@@ -255,6 +255,16 @@ def _smaller(tile: Shape3, halo: int) -> Shape3:
     least = 2 * halo + COARSEST_VX
     z, y, x = (max(least, n // 2 // COARSEST_VX * COARSEST_VX) if n == max(tile) else n for n in tile)
     return z, y, x
+
+
+def half_precision(device: torch.device) -> torch.autocast:
+    """Convolutions in bfloat16 where the device has instructions for it: newer cards, AVX512-BF16, AMX."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only in newer PyTorch
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def choose_device(name: str) -> torch.device:
