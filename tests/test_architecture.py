@@ -17,7 +17,7 @@ LAYERS = [
     {"data"},
     {"inference"},
     {"decision"},
-    {"checkpoint", "preparation", "inspection"},
+    {"checkpoint", "partial", "preparation", "inspection"},
     {"picking", "judging", "training"},
     {"report"},
     {"api"},

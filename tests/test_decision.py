@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etpick.decision import Decision, fit_thresholds, validate
+from etpick.decision import (
+    Decision,
+    expected_f1_threshold,
+    false_positives_threshold,
+    fit_thresholds,
+    precision_threshold,
+    validate,
+)
+from etpick.evaluation.curves import expected_calibration_error
 from etpick.inference import Candidates
 from etpick.ops.calibrate import identity
 from etpick.types import ParticleClass, Particles
@@ -25,11 +33,10 @@ def test_one_pick_for_each_particle_with_the_distance_of_its_class():
     assert picks.class_probability == pytest.approx([0.8] * 3)
 
 
-def test_each_class_has_its_threshold_and_min_score_replaces_them():
+def test_each_class_has_its_threshold():
     found = candidates([(0, 0, 0), (0, 0, 50), (0, 0, 90)], [0.9, 0.5, 0.3], [0, 0, 1])
     decision = Decision(CLASSES, 10.0, identity(2), (0.6, 0.2))
     assert decision(found).positions[:, 2].tolist() == [0, 90]
-    assert len(decision(found, min_score=0.4)) == 2
 
 
 @given(st.integers(0, 500))
@@ -79,3 +86,48 @@ def test_false_places_score_low_and_stay_out():
     assert result.evaluation.localisation.f1 > 0.85
     scores = result.decision.all(found).scores
     assert scores.mean() == pytest.approx(80 / 280, abs=0.05)  # chances add up to the particles there are
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.05, 0.95))
+def test_thresholds_from_scores_keep_what_they_promise_and_no_less(values, wanted):
+    scores = np.array(values)
+
+    def kept(threshold):
+        return np.sort(scores[scores >= threshold])[::-1]
+
+    possible = [kept(t) for t in scores] + [np.zeros(0)]
+    precise = [k for k in possible if k.sum() >= wanted * len(k) - 1e-9]
+    assert len(kept(precision_threshold(scores, wanted))) == max(len(k) for k in precise)
+    clean = [k for k in possible if (1 - k).sum() <= 3 * wanted + 1e-9]
+    assert len(kept(false_positives_threshold(scores, 3 * wanted))) == max(len(k) for k in clean)
+    f1 = [2 * k.sum() / (len(k) + scores.sum()) for k in possible if len(k)]
+    best = kept(expected_f1_threshold(scores))
+    assert scores.sum() == 0 or 2 * best.sum() / (len(best) + scores.sum()) >= max(f1) - 1e-9
+
+
+def drawn(share, seed=0, n=600):
+    """Candidates of true and false places in a volume, and truth of which a share is labelled."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0, 3000, (2 * n, 3))
+    raw = np.concatenate([rng.beta(8, 4, n), rng.beta(2, 9, n)])
+    labelled = rng.random(n) < share
+    truth = Particles(places[:n][labelled], np.array(["a", "b"] * (n // 2))[labelled])
+    return candidates(places, raw, np.array([0, 1] * n)), truth, places[:n]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_partial_labels_are_seen_and_scores_still_are_the_chance_of_a_particle(share):
+    found, truth, real = drawn(share)
+    assert validate([found], [truth], CLASSES, 10.0, alpha=3.0).looks_partial
+    result = validate([found], [truth], CLASSES, 10.0, alpha=3.0, partial=True)
+    assert result.labelled_share == pytest.approx(share, abs=0.07)
+    picks = result.decision.all(found)
+    true = (np.linalg.norm(picks.positions[:, None] - real, axis=2) < 1).any(axis=1)
+    assert expected_calibration_error(picks.scores, true) < 0.05
+    kept = (picks.scores >= result.decision.thresholds[0]) & true
+    assert kept.sum() / true.sum() > 0.85
+
+
+def test_complete_labels_do_not_look_partial():
+    found, truth, _ = drawn(1.0)
+    assert not validate([found], [truth], CLASSES, 10.0, alpha=3.0).looks_partial

@@ -13,7 +13,7 @@ from etpick.config import recipe
 from etpick.data import Sampler
 from etpick.errors import InputError, ModelError, OutputError, TrainingError
 from etpick.training import Interrupted, train_model
-from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
+from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 CLASSES = (ParticleClass("large", 160.0), ParticleClass("small", 80.0))
 QUICK = {"patch_vx": 32, "batch": 2, "validations": 2, "seed": 3}
@@ -162,10 +162,46 @@ def test_a_time_limit_becomes_a_number_of_steps_that_repeats_the_run():
 
 def test_with_partial_labels_suspicious_places_are_not_held_against_the_network(monkeypatch):
     seen = []
-    monkeypatch.setattr("etpick.training.Sampler", lambda *a: seen.append(a[2]) or Sampler(*a))
-    train_model(replace(dataset(), partial_labels=True), recipe(**QUICK, steps=2))
-    train_model(dataset(), recipe(**QUICK, steps=2))
-    assert [(c.background_share, c.hard_share) for c in (seen[0], seen[-1])] == [(0.15, 0), (0.15, 0.1)]
+    monkeypatch.setattr("etpick.training.Sampler", lambda *a: seen.append(a[4]) or Sampler(*a))
+    config = recipe(**QUICK | {"validations": 4}, steps=60, learning_rate=1e-2)
+    train_model(replace(dataset(), partial_labels=True), config)
+    assert not any(len(hard) for hard in seen)
+    train_model(dataset(), config)
+    assert any(len(hard) for hard in seen)
+
+
+def with_negatives(item, places):
+    marked = item.particles
+    both = Particles(
+        np.concatenate([marked.positions, places]), np.concatenate([marked.classes, [NEGATIVE] * len(places)])
+    )
+    return replace(item, particles=both)
+
+
+def test_places_marked_as_no_particle_are_learnt_from_and_never_counted_as_particles(monkeypatch):
+    seen = []
+    monkeypatch.setattr("etpick.training.Sampler", lambda *a: seen.append(a[4]) or Sampler(*a))
+    data = dataset()
+    items = tuple(with_negatives(item, [[5.0, 6.0, 7.0 + n]]) for n, item in enumerate(data.items))
+    model = train_model(replace(data, items=items), recipe(**QUICK, steps=2))
+    assert seen[0].tolist() == [[0, 5, 6, 7], [1, 5, 6, 8]]  # those of the tomogram that validates teach nothing
+    assert model.trained_on["negatives"] == 2
+    assert sum(model.trained_on["labels"].values()) == sum(len(i.particles) for i in data.items if not i.validate)
+
+
+def test_partial_training_adopts_unlabelled_particles_and_resumes_to_the_same_weights(tmp_path):
+    items = tuple(
+        replace(i, particles=i.particles.select(slice(None, None, 2 if not i.validate else 1))) for i in dataset().items
+    )
+    data = Dataset(CLASSES, items, partial_labels=True)
+    config = recipe(**QUICK | {"validations": 5}, steps=250, learning_rate=5e-3)
+    said = []
+    whole = train_model(data, config, on_progress=lambda p: said.append(p.message))
+    adopted = [int(m.split()[0]) for m in said if "look like particles" in m]
+    assert len(adopted) >= 2 and max(adopted) > 0
+    with pytest.raises(Interrupted):
+        train_model(data, config, tmp_path / "m", should_stop=StopAt(170))
+    assert same(whole, train_model(data, config, tmp_path / "m", resume=True))
 
 
 def test_hard_places_lie_away_from_the_labelled_particles(tmp_path):

@@ -59,6 +59,11 @@ class Model:
         """The working spacing in Å per voxel."""
         return self.decision.spacing_A
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether validation found no particle, so that scores and thresholds rest on nothing."""
+        return bool(self.validation.get("localisation", {}).get("tp") == 0)
+
     def network(self, device: torch.device) -> Network:
         """The trained network, ready to predict on a device."""
         network = make_network(self.config, len(self.classes))
@@ -90,6 +95,9 @@ def _model_lines(model: Model) -> list[str]:
             f"  validation: localisation F1 {place['f1']:.3f}, precision {place['precision']:.3f}, "
             f"recall {place['recall']:.3f}"
         )
+    if on.get("partial_labels"):
+        share = model.decision.calibration.labelled_share
+        lines.append(f"  partial labels: about {share:.0%} of the particles, to judge by validation")
     for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
         count = on.get("labels", {}).get(c.name, "?")
         lines.append(f"  class {c.name}: diameter {c.diameter_A:g} Å, {count} labels, picks from score {threshold:.2f}")
@@ -148,7 +156,7 @@ def load_model(folder: Path | str) -> Model:
     try:
         classes = tuple(ParticleClass(c["name"], c["diameter_A"], c["color"]) for c in d["classes"])
         thresholds = tuple(float(c["threshold"]) for c in d["classes"])
-        calibration = Calibration(d["calibration"]["slope"], tuple(d["calibration"]["offsets"]))
+        calibration = Calibration(**d["calibration"] | {"offsets": tuple(d["calibration"]["offsets"])})
         decision = Decision(classes, float(d["spacing_A"]), calibration, thresholds)
         weights = load_file(folder / WEIGHTS)
         history = read_json(folder / HISTORY) if (folder / HISTORY).exists() else []

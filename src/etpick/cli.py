@@ -214,7 +214,9 @@ def train(project: Path, **options: Any) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("tomograms", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=FOLDER, default=Path("picks"), show_default=True, help="folder for NAME.csv and NAME.star")
-@_from_config(PickingConfig, "min_score", "tile_vx", "device")
+@_from_config(PickingConfig, "min_score", "precision", "expected_false_positives")
+@click.option("--label-free", is_flag=True, help=PickingConfig.model_fields["label_free"].description)
+@_from_config(PickingConfig, "tile_vx", "device")
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
 @click.option("--star-style", type=click.Choice(["relion4", "relion5"]), default="relion4", show_default=True,
               help="relion4: voxels; relion5: Å from the tomogram's centre")  # fmt: skip
@@ -345,6 +347,8 @@ class _Bars:
         picks = picked.found.picks
         counts = ", ".join(f"{(picks.classes == name).sum()} {name}" for name in sorted(set(picks.classes)))
         self.say(f"{picked.tomogram.name}: {counts or 'no picks'} → {picked.files[0]}")
+        if len(picks):
+            self.say(f"  {picked.found.how}: {picked.found.expected_wrong:.0f} of them wrong to be expected")
         if picked.found.why_empty:
             self.say(f"  {picked.found.why_empty}")
 

@@ -47,6 +47,7 @@ class TrainingConfig(_Frozen):
     weight_decay: float = Field(0.01, ge=0)
     loss: LossName = "weighted"
     foreground_weight: float = Field(5.0, gt=0, description="weight of labelled voxels in the cross-entropy")
+    class_weight: float = Field(0.5, ge=0, description="weight of telling classes apart, given a particle")
     label_shape: LabelShape = "ball"
     label_diameter_vx: float = Field(8.0, gt=1, description="largest diameter 2r+1 of a label in working voxels")
     label_proportional: bool = Field(False, description="labels in proportion to their particles, however wide")
@@ -89,7 +90,23 @@ class PickingConfig(_Frozen):
     min_score: float | None = Field(
         None, ge=0, le=1, description="one threshold for all classes, instead of the model's"
     )
+    precision: float | None = Field(
+        None, gt=0, lt=1, description="keep as many picks as leave this share of them right, to judge by their scores"
+    )
+    expected_false_positives: float | None = Field(
+        None, ge=0, description="keep as many picks as leave this many wrong ones in a tomogram, by their scores"
+    )
+    label_free: bool = Field(
+        False, description="scores from each tomogram's own histogram of candidates, instead of from validation"
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> PickingConfig:
+        names = [n for n in ("min_score", "precision", "expected_false_positives") if getattr(self, n) is not None]
+        if len(names) > 1:
+            raise ValueError(f"{' and '.join(names)} each choose the threshold: give one of them")
+        return self
 
 
 T = TypeVar("T", bound=BaseModel)

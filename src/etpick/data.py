@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Final, Protocol
@@ -17,7 +17,7 @@ from etpick.ops.labels import label_diameters, render_labels
 from etpick.ops.normalise import Normalisation, central_moments, measure
 from etpick.ops.resample import apply_weights, axis_weights
 from etpick.ops.warp import Warp, mirror_block, random_warp
-from etpick.types import Box, FloatArray, ParticleClass, Particles, Shape3, Tomogram
+from etpick.types import NEGATIVE, Box, FloatArray, ParticleClass, Particles, Shape3, Tomogram
 
 NEARLY_EQUAL: Final = 0.05
 _PROBE_VX: Final = 24
@@ -141,25 +141,50 @@ class Window:
         return self.volume.read(Box((*start.tolist(),), (*stop.tolist(),)))
 
 
+_NOWHERE: Final = np.zeros((0, 3))
+_NO_CLASS: Final = np.zeros(0, np.intp)
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One tomogram to learn from: centres in working voxels, class numbers from 1, and what is held out."""
+    """One tomogram to learn from: centres in working voxels, class numbers from 1, and what is held out.
+
+    `positions` and `labels` are what people marked, `negatives` the places that they marked as no particle.
+    With partial labels the network adds places that it takes for particles (`adopted`), and others that it
+    is not sure of (`doubtful`), which are neither particle nor background.
+    """
 
     volume: WorkingVolume
     positions: FloatArray
     labels: NDArray[np.intp]
     held_out: Box | None = None
+    negatives: FloatArray = field(default_factory=lambda: _NOWHERE)
+    adopted: FloatArray = field(default_factory=lambda: _NOWHERE)
+    adopted_labels: NDArray[np.intp] = field(default_factory=lambda: _NO_CLASS)
+    doubtful: FloatArray = field(default_factory=lambda: _NOWHERE)
+    doubtful_labels: NDArray[np.intp] = field(default_factory=lambda: _NO_CLASS)
+
+    @cached_property
+    def centres(self) -> FloatArray:
+        """(n, 3) particles to learn, those marked before those adopted."""
+        return np.concatenate([self.positions, self.adopted])
+
+    @cached_property
+    def numbers(self) -> NDArray[np.intp]:
+        """(n,) their class numbers."""
+        return np.concatenate([self.labels, self.adopted_labels])
 
 
 def make_source(
     volume: WorkingVolume, particles: Particles, classes: Sequence[ParticleClass], held_out: Box | None = None
 ) -> Source:
     """A source from the particles of a tomogram; those in the held-out box are not learnt."""
-    number = {c.name: i for i, c in enumerate(classes, start=1)}
+    number = {c.name: i for i, c in enumerate(classes, start=1)} | {NEGATIVE: 0}
     positions = volume.to_working(particles.positions)
     labels = np.array([number[str(name)] for name in particles.classes], dtype=np.intp)
     learn = np.ones(len(positions), bool) if held_out is None else ~held_out.contains(positions)
-    return Source(volume, positions[learn], labels[learn], held_out)
+    real = learn & (labels > 0)
+    return Source(volume, positions[real], labels[real], held_out, positions[learn & (labels == 0)])
 
 
 def label_widths(config: TrainingConfig, diameters_vx: FloatArray, stride: int) -> FloatArray:
@@ -238,8 +263,8 @@ class Sampler:
             source, point = int(row[0]), row[1:] + rng.uniform(-size / 4, size / 4, 3)
         else:
             source, index = self._particle(draw)
-            reach = size / 2 - self.diameters_vx[self.sources[source].labels[index] - 1] / 2
-            point = self.sources[source].positions[index] + rng.uniform(-1, 1, 3) * max(reach, size / 8)
+            reach = size / 2 - self.diameters_vx[self.sources[source].numbers[index] - 1] / 2
+            point = self.sources[source].centres[index] + rng.uniform(-1, 1, 3) * max(reach, size / 8)
         return source, np.floor(point) + 0.5
 
     def _particle(self, draw: int) -> tuple[int, int]:
@@ -257,7 +282,7 @@ class Sampler:
     def _all_labels(self) -> NDArray[np.intp]:
         """(n, 3): source number, class, index within the source."""
         return np.concatenate([
-            np.column_stack([np.full(len(s.labels), i), s.labels, np.arange(len(s.labels))])
+            np.column_stack([np.full(len(s.numbers), i), s.numbers, np.arange(len(s.numbers))])
             for i, s in enumerate(self.sources)
         ])  # fmt: skip
 
@@ -272,17 +297,25 @@ class Sampler:
         return mirror_block(block, warp) if warp.moves_voxels_only else block
 
     def _labels(self, source: Source, place: FloatArray, warp: Warp) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        c = self.config
-        near = (np.abs(source.positions - place) < warp.reach + self.label_vx.max()).all(axis=1)
-        centres = warp.to_target(source.positions[near] - place)
-        numbers = source.labels[near]
-        diameters = self.label_vx[numbers - 1]
-        edge = c.patch_vx // self.stride
-        shape = (edge, edge, edge)
-        labels = render_labels(centres, numbers, diameters, shape, kind=c.label_shape, stride=self.stride)
-        return labels, self._weights(source, place, warp, shape)
+        labels = self._paint(source.centres, source.numbers, place, warp)
+        weights = self._weights(source, place, warp, labels.shape)
+        if len(source.doubtful):
+            doubtful = self._paint(source.doubtful, source.doubtful_labels, place, warp) > 0
+            weights = np.where(doubtful & (labels == 0), np.float32(0), weights)
+        return labels, weights
 
-    def _weights(self, source: Source, place: FloatArray, warp: Warp, shape: Shape3) -> NDArray[np.float32]:
+    def _paint(
+        self, positions: FloatArray, numbers: NDArray[np.intp], place: FloatArray, warp: Warp
+    ) -> NDArray[np.uint8]:
+        near = (np.abs(positions - place) < warp.reach + self.label_vx.max()).all(axis=1)
+        centres = warp.to_target(positions[near] - place)
+        edge = self.config.patch_vx // self.stride
+        return render_labels(
+            centres, numbers[near], self.label_vx[numbers[near] - 1], (edge, edge, edge),
+            kind=self.config.label_shape, stride=self.stride,
+        )  # fmt: skip
+
+    def _weights(self, source: Source, place: FloatArray, warp: Warp, shape: tuple[int, ...]) -> NDArray[np.float32]:
         known = Box((0, 0, 0), source.volume.shape)
         low, high = place - warp.reach, place + warp.reach
         inside = bool((low >= known.start).all() and (high <= np.array(known.stop) - 1).all())

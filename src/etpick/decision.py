@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,11 @@ from etpick.ops.peaks import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 _LEAST_GAIN: Final = 0.003  # a class departs from the common threshold only for this much more
+_ADOPTED: Final = 0.5  # quantile of validated particles' raw scores from which a place is taken for a particle
+_DOUBTED: Final = 0.02  # quantile from which it is not taken for background
+_FEWEST: Final = 8  # validated particles of a class that make quantiles of its own
+_FEW_LABELLED: Final = 0.8  # below this share of labelled particles, labels declared complete look partial …
+_EVIDENCE: Final = 5.0  # … where the log-likelihood says so this clearly
 
 
 @dataclass(frozen=True)
@@ -29,18 +35,23 @@ class Decision:
     calibration: Calibration
     thresholds: tuple[float, ...]
 
-    def __call__(self, candidates: Candidates, min_score: float | None = None) -> Particles:
-        """Picks in working voxels, best first. `min_score` stands in for the thresholds of all classes."""
-        picks = self.all(candidates)
-        index = self._index(picks)
-        limits = np.array(self.thresholds) if min_score is None else np.full(len(self.classes), min_score)
-        return picks.select(_scores(picks) >= limits[index])
+    def __call__(self, candidates: Candidates) -> Particles:
+        """Picks in working voxels, best first: those that reach their class's threshold."""
+        return self.keep(self.all(candidates))
+
+    def keep(self, picks: Particles) -> Particles:
+        """Those of the picks of `all` that reach their class's threshold."""
+        return picks.select(_scores(picks) >= np.array(self.thresholds)[self.index_of(picks)])
+
+    @property
+    def reach(self) -> FloatArray:
+        """(c,) radius of each class in working voxels: no two picks are nearer."""
+        return np.array([c.diameter_A / 2 / self.spacing_A for c in self.classes])
 
     def all(self, candidates: Candidates) -> Particles:
         """One pick for each particle, with calibrated scores, before any threshold."""
         best = candidates.classes.argmax(axis=1)
-        reach = np.array([c.diameter_A / 2 / self.spacing_A for c in self.classes])[best]
-        kept = suppress(candidates.positions, candidates.raw, reach)
+        kept = suppress(candidates.positions, candidates.raw, self.reach[best])
         best, chosen = best[kept], candidates.select(kept)
         scores = self.calibration(chosen.raw, best)
         chance = chosen.classes[np.arange(len(best)), best] / np.maximum(chosen.classes.sum(axis=1), 1e-9)
@@ -48,23 +59,69 @@ class Decision:
         picks = Particles(chosen.positions, names, scores, np.minimum(chance, 1.0), spacing_A=self.spacing_A)
         return picks.select(np.argsort(-scores, kind="stable"))
 
-    def _index(self, picks: Particles) -> NDArray[np.intp]:
+    def index_of(self, picks: Particles) -> NDArray[np.intp]:
+        """(n,) class indices of picks, from 0."""
         names = [c.name for c in self.classes]
         return np.array([names.index(str(name)) for name in picks.classes], dtype=np.intp)
 
 
+def uncalibrated(classes: tuple[ParticleClass, ...], spacing_A: float) -> Decision:
+    """A decision that keeps every candidate, with its raw score."""
+    return Decision(classes, spacing_A, identity(len(classes)), (0.0,) * len(classes))
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Raw scores (c,) from which places that look like each class are adopted, and from which doubted."""
+
+    adopt: FloatArray
+    doubt: FloatArray
+
+
+def bars(raw: FloatArray, classes: NDArray[np.intp], hits: NDArray[np.bool_], count: int) -> Bars | None:
+    """From validation picks (n,): raw score, class index from 0, and whether each took a labelled particle.
+
+    A class with few such particles shares the quantiles of all; None where there are too few altogether.
+    """
+    if hits.sum() < _FEWEST:
+        return None
+    own = [raw[hits & (classes == c)] for c in range(count)]
+    chosen = [scores if len(scores) >= _FEWEST else raw[hits] for scores in own]
+    adopt, doubt = (np.array([np.quantile(scores, q) for scores in chosen]) for q in (_ADOPTED, _DOUBTED))
+    return Bars(adopt, doubt)
+
+
 @dataclass(frozen=True)
 class Validation:
-    """What validation picks say: the decision fitted to them, and how good it is."""
+    """What validation picks say: the decision fitted to them, and how good it is.
+
+    `value` ranks models: the mean of the F1^α of localisation and, with several classes, of classification.
+    With partial labels precision is beyond reach, and the geometric mean of precision and recall, both
+    against the labels, takes the place of F1^α: left-out labels change it by a constant factor (Lee and Liu,
+    ICML 2003). `unlabelled_evidence` is by how much the log-likelihood of the validation picks rises when
+    some of the particles may be unlabelled, `labelled_share` the share that were labelled then.
+    """
 
     decision: Decision
-    value: float  # mean of the F1^α of localisation and, with several classes, of classification
+    value: float
     evaluation: Evaluation
     candidates: int
+    labelled_share: float = 1.0
+    unlabelled_evidence: float = 0.0
+    bars: Bars | None = None
+
+    @property
+    def looks_partial(self) -> bool:
+        """Whether many picks that look like particles were not labelled, beyond doubt."""
+        return self.labelled_share < _FEW_LABELLED and self.unlabelled_evidence > _EVIDENCE
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"f1_alpha": self.value, "candidates": self.candidates, **self.evaluation.to_dict()}
+        return {
+            "f1_alpha": self.value, "candidates": self.candidates, "labelled_share": self.labelled_share,
+            "looks_partial": self.looks_partial,
+            **self.evaluation.to_dict(),
+        }  # fmt: skip
 
 
 def validate(
@@ -73,25 +130,41 @@ def validate(
     classes: tuple[ParticleClass, ...],
     spacing_A: float,
     alpha: float,
+    *,
+    partial: bool = False,
 ) -> Validation:
     """Fit calibration and thresholds to the candidates of validation volumes, and score the picks.
 
     truths: in working voxels, like the candidates. A candidate is right where it takes a free particle, of
-    whatever class, from the highest score down.
+    whatever class, from the highest score down. With `partial` labels one that takes none may be right too.
     """
-    raw = Decision(classes, spacing_A, identity(len(classes)), (0.0,) * len(classes))
+    raw = uncalibrated(classes, spacing_A)
     picks = [raw.all(c) for c in found]
     scores, index = (
         np.concatenate([_scores(p) for p in picks]),
-        np.concatenate([raw._index(p) for p in picks]),
+        np.concatenate([raw.index_of(p) for p in picks]),
     )
     located, classified = _hits(picks, truths, classes, spacing_A)
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
-    calibration = fit_calibration(scores, index, located, labelled > 0)
-    thresholds = fit_thresholds(calibration(scores, index), index, located, classified, labelled)
+    complete, lenient = (fit_calibration(scores, index, located, labelled > 0, partial=p) for p in (False, True))
+    calibration = (lenient if partial else complete).calibration
+    calibrated = calibration(scores, index)
+    if partial:
+        thresholds = (expected_f1_threshold(calibrated),) * len(classes)
+    else:
+        thresholds = fit_thresholds(calibrated, index, located, classified, labelled)
     decision = Decision(classes, spacing_A, calibration, thresholds)
     evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
-    return Validation(decision, _value(evaluation, alpha), evaluation, len(scores))
+    value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
+    return Validation(
+        decision, value, evaluation, len(scores), lenient.calibration.labelled_share,
+        lenient.log_likelihood - complete.log_likelihood, bars(scores, index, located, len(classes)),
+    )  # fmt: skip
+
+
+def partial_value(precision: float, recall: float) -> float:
+    """√(P·R), which left-out labels lower by a constant factor; NaN counts as 0."""
+    return math.sqrt(precision * recall) if precision > 0 and recall > 0 else 0.0
 
 
 def _hits(
@@ -148,6 +221,42 @@ def fit_thresholds(
     return tuple(float(level) for level in limits)
 
 
+def expected_f1_threshold(scores: FloatArray) -> float:
+    """The threshold whose picks have the best F1 to be expected, from scores (n,) that are chances alone.
+
+    With the k highest kept, F1 = 2·Σ_k s / (k + Σ s): expected right picks, picks, expected particles.
+    """
+    ordered, kept, right = _cuts(scores)
+    f1 = 2 * right / np.maximum(kept + right.max(initial=0), 1e-9)
+    return _below(ordered, int(kept[f1.argmax()]) if len(f1) else 0)
+
+
+def precision_threshold(scores: FloatArray, precision: float) -> float:
+    """The lowest threshold whose picks are right in `precision` of cases, from scores (n,) that are chances."""
+    ordered, kept, right = _cuts(scores)
+    return _below(ordered, int(kept[right >= precision * kept].max(initial=0)))
+
+
+def false_positives_threshold(scores: FloatArray, count: float) -> float:
+    """The lowest threshold whose picks hold no more than `count` wrong ones, from scores (n,) that are chances."""
+    ordered, kept, right = _cuts(scores)
+    return _below(ordered, int(kept[kept - right <= count].max(initial=0)))
+
+
+def _cuts(scores: FloatArray) -> tuple[FloatArray, NDArray[np.intp], FloatArray]:
+    """Scores in descending order; how many a threshold may keep, equal ones together; expected right ones."""
+    ordered = np.sort(scores)[::-1]
+    kept = np.flatnonzero(np.diff(ordered, append=-np.inf)) + 1
+    return ordered, kept, np.cumsum(ordered)[kept - 1]
+
+
+def _below(ordered: FloatArray, kept: int) -> float:
+    """A threshold between the last score kept, of scores in descending order, and the next."""
+    if kept == 0:
+        return 1.0 if not len(ordered) else float(np.nextafter(ordered[0], 2.0))
+    return float(ordered[kept - 1] if kept == len(ordered) else (ordered[kept - 1] + ordered[kept]) / 2)
+
+
 def _levels(scores: FloatArray, hits: NDArray[np.bool_]) -> list[float]:
     """The thresholds worth trying: below each right pick, half-way to the next lower score; highest first."""
     distinct = np.unique(scores)
@@ -155,13 +264,13 @@ def _levels(scores: FloatArray, hits: NDArray[np.bool_]) -> list[float]:
     return [float(level) for level in lower[np.isin(distinct, scores[hits])][::-1]]
 
 
-def _value(evaluation: Evaluation, alpha: float) -> float:
+def _value(evaluation: Evaluation, measure: Callable[[float, float], float]) -> float:
     place = evaluation.localisation
-    value = f1_alpha(place.precision, place.recall, alpha)
+    value = measure(place.precision, place.recall)
     scores = [s for s in evaluation.classification.values() if s.tp + s.fp + s.fn]
     if len(evaluation.classification) == 1 or not scores:
         return value
-    return (value + float(np.mean([f1_alpha(s.precision, s.recall, alpha) for s in scores]))) / 2
+    return (value + float(np.mean([measure(s.precision, s.recall) for s in scores]))) / 2
 
 
 def _scores(picks: Particles) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,13 +13,20 @@ import torch
 from etpick.checkpoint import Model
 from etpick.config import BINARY_FLOOR, PickingConfig, build
 from etpick.data import WorkingVolume, open_volume
-from etpick.decision import Decision
+from etpick.decision import (
+    Decision,
+    expected_f1_threshold,
+    false_positives_threshold,
+    precision_threshold,
+    uncalibrated,
+)
 from etpick.errors import SpacingError
-from etpick.inference import choose_device, search
+from etpick.inference import Candidates, choose_device, search
 from etpick.nn.networks import Network
-from etpick.ops.calibrate import identity
+from etpick.ops.calibrate import fit_histogram, identity
 from etpick.types import Particles, Tomogram
 
+logger = logging.getLogger(__name__)
 COARSEST_RATIO: Final = 2.5  # a tomogram this much coarser than the model's spacing has lost the particles
 FINEST_RATIO: Final = 0.1
 
@@ -27,13 +35,21 @@ FINEST_RATIO: Final = 0.1
 class Found:
     """Picks of one tomogram, and what stood behind the decision.
 
-    `all` holds every candidate with its score, `picks` those above the thresholds, both in the file's
-    voxels; `why_empty` says in a sentence why there are no picks, where there are none.
+    `all` holds every candidate with its score, `picks` those above the thresholds of `decision`, both in the
+    file's voxels; `how` says in a sentence how the thresholds were chosen, `why_empty` why there are no
+    picks, where there are none.
     """
 
     picks: Particles
     all: Particles
+    decision: Decision
+    how: str = ""
     why_empty: str = ""
+
+    @property
+    def expected_wrong(self) -> float:
+        """How many of the picks are wrong, to judge by their scores."""
+        return 0.0 if self.picks.scores is None else float((1 - self.picks.scores).sum())
 
 
 class Picker:
@@ -56,27 +72,59 @@ class Picker:
         check_spacing(tomogram, self.model.spacing_A)
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
         candidates = search(volume, self.network, self.finder, self.config, self.device, on_progress)
-        everything = self._in_file(self.decision.all(candidates), volume)
-        picks = self._in_file(self.decision(candidates, self.config.min_score), volume)
-        return Found(picks, everything, "" if len(picks) else self._why_empty(everything))
+        decision, how = self._calibrated(candidates)
+        everything = decision.all(candidates)
+        decision, chosen = self._with_thresholds(decision, everything)
+        everything = self._in_file(everything, volume)
+        picks = decision.keep(everything)
+        why_empty = "" if len(picks) else self._why_empty(everything, decision)
+        return Found(picks, everything, decision, f"{chosen}, {how}", why_empty)
+
+    def _calibrated(self, candidates: Candidates) -> tuple[Decision, str]:
+        """The model's decision, or one whose scores come from this tomogram's histogram, and what it rests on."""
+        if self.config.binary:
+            return self.decision, "of the thresholded map's pooled share, as published"
+        if not (self.config.label_free or self.model.unjudged):
+            return self.decision, "scores calibrated on the validation picks"
+        raw = uncalibrated(self.model.classes, self.model.spacing_A).all(candidates).scores
+        fitted = None if raw is None else fit_histogram(raw)
+        if fitted is None:
+            logger.warning("the histogram of scores shows no two groups: scores are those calibrated in training")
+            return self.decision, "scores calibrated in training, since the histogram shows no two groups"
+        calibration = replace(fitted, offsets=fitted.offsets * len(self.model.classes))
+        return replace(self.decision, calibration=calibration), "scores from this tomogram's histogram, without labels"
+
+    def _with_thresholds(self, decision: Decision, picks: Particles) -> tuple[Decision, str]:
+        """The decision with the thresholds asked for, and a few words on them."""
+        c, scores = self.config, np.zeros(0) if picks.scores is None else picks.scores
+        if c.min_score is not None:
+            limit, how = c.min_score, f"score at least {c.min_score:g}"
+        elif c.precision is not None:
+            limit, how = precision_threshold(scores, c.precision), f"{c.precision:.0%} of the picks expected right"
+        elif c.expected_false_positives is not None:
+            count = c.expected_false_positives
+            limit, how = false_positives_threshold(scores, count), f"at most {count:g} wrong picks expected"
+        elif decision.calibration is not self.decision.calibration:
+            limit, how = expected_f1_threshold(scores), "best F1 to be expected"
+        else:
+            return decision, "thresholds stored with the model"
+        return replace(decision, thresholds=(limit,) * len(decision.classes)), how
 
     def _in_file(self, picks: Particles, volume: WorkingVolume) -> Particles:
         positions = np.clip(volume.to_file(picks.positions), -0.5, np.array(volume.tomogram.shape) - 0.5)
         t = volume.tomogram
         return replace(picks, positions=positions, spacing_A=t.spacing_A, tomogram=t.name)
 
-    def _why_empty(self, everything: Particles) -> str:
+    def _why_empty(self, everything: Particles, decision: Decision) -> str:
         if not len(everything):
             return (
                 "the score map has no maximum above its floor anywhere: check the contrast (particles must be as "
                 "dark or bright as in training), the spacing, and that this is a tomogram like those trained on"
             )
         best = float(everything.scores.max()) if everything.scores is not None else 0.0
-        needed = self.config.min_score
-        least = min(self.decision.thresholds) if needed is None else needed
         return (
             f"{len(everything)} candidates were found, the best with score {best:.3f}, but none reaches the "
-            f"threshold ({least:.3f} at the lowest): lower it with --min-score to see them"
+            f"threshold ({min(decision.thresholds):.3f} at the lowest): lower it with --min-score to see them"
         )
 
 

@@ -48,13 +48,13 @@ class Prepared:
 
 def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
     """Check the data set, choose the working spacing, and split it. Raises TrainingError."""
-    items = [item for item in dataset.items if len(item.particles)]
+    items = [item for item in dataset.items if len(item.real)]
     _check(dataset, items)
     for item in dataset.items:
-        if not len(item.particles):
+        if not len(item.real):
             say(f"{item.tomogram.name} has no picks and is left out")
     natives = sorted({item.tomogram.spacing_A for item in items})
-    native = max(items, key=lambda item: len(item.particles)).tomogram.spacing_A
+    native = max(items, key=lambda item: len(item.real)).tomogram.spacing_A
     diameters = [c.diameter_A for c in dataset.classes]
     spacing = config.spacing_A or working_spacing_A(diameters, native)
     widths = " and ".join(f"{d / spacing:.1f}" for d in sorted({min(diameters), max(diameters)}))
@@ -66,13 +66,13 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
         ]
         held = [(v, i, Box((0, 0, 0), v.shape)) for v, i in zip(volumes, items, strict=True) if i.validate]
     else:
-        most = int(np.argmax([len(i.particles) for i in items]))
-        box = _region(volumes[most], items[most].particles)
+        most = int(np.argmax([len(i.real) for i in items]))
+        box = _region(volumes[most], items[most].real)
         learn = [(v, i, box if n == most else None) for n, (v, i) in enumerate(zip(volumes, items, strict=True))]
         held = [(volumes[most], items[most], box)]
         say(f"no tomogram validates: a region of {items[most].tomogram.name} with {_count(held[0])} labels is held out")
     sources = tuple(make_source(v, i.particles, dataset.classes, box) for v, i, box in learn)
-    validation = tuple(_validation(v, i.particles, box) for v, i, box in held)
+    validation = tuple(_validation(v, i.real, box) for v, i, box in held)
     _check_counts(sources, validation, dataset.classes, say)
     numbered = list(enumerate(dataset.classes, 1))
     return Prepared(
@@ -82,6 +82,7 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
             "validation_tomograms": [i.tomogram.name for _, i, _ in held],
             "native_spacing_A": natives,
             "partial_labels": dataset.partial_labels,
+            "negatives": sum(len(s.negatives) for s in sources),
             "labels": {c.name: sum(int((s.labels == n).sum()) for s in sources) for n, c in numbered},
             "validation_labels": {c.name: sum(len(v.truth.of_class(c.name)) for v in validation) for _, c in numbered},
         },
@@ -99,7 +100,7 @@ def _check(dataset: Dataset, items: Sequence[TrainingItem]) -> None:
         raise TrainingError("every labelled tomogram validates, none is left to learn from: unmark at least one")
     known = {c.name for c in dataset.classes}
     for item in items:
-        unknown = sorted({str(c) for c in item.particles.classes} - known)
+        unknown = sorted({str(c) for c in item.real.classes} - known)
         if unknown:
             raise TrainingError(
                 f"picks of {item.tomogram.name} are of class {', '.join(unknown)}, which is not among the "
@@ -140,7 +141,7 @@ def _region(volume: WorkingVolume, particles: Particles) -> Box:
 
 def _count(held: tuple[WorkingVolume, TrainingItem, Box]) -> int:
     volume, item, box = held
-    return int(box.contains(volume.to_working(item.particles.positions)).sum())
+    return int(box.contains(volume.to_working(item.real.positions)).sum())
 
 
 def _validation(volume: WorkingVolume, particles: Particles, box: Box) -> ValidationVolume:

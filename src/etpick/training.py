@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,19 +32,30 @@ from etpick.checkpoint import (
     save_state,
 )
 from etpick.config import PickingConfig, TrainingConfig
-from etpick.data import Patch, Sampler
-from etpick.decision import Validation, validate
+from etpick.data import Patch, Readable, Sampler, Source
+from etpick.decision import Bars, Validation, uncalibrated, validate
 from etpick.errors import OutputError, TrainingError
-from etpick.inference import choose_device, choose_tile, is_out_of_memory, plan_for, score_tile, search
+from etpick.inference import (
+    Candidates,
+    choose_device,
+    choose_tile,
+    half_precision,
+    is_out_of_memory,
+    plan_for,
+    score_tile,
+    search,
+)
 from etpick.io.atomic import make_folder
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
+from etpick.partial import REFRESHES, counted, judge_places
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset, FloatArray
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
+_PLACES: Final = ("adopted", "adopted_labels", "doubtful", "doubtful_labels")  # of a source
 _AHEAD: Final = 4  # batches prepared while the network works
 
 
@@ -124,6 +135,7 @@ class _Progress:
     seconds: float = 0.0
     replanned: bool = False
     best: float = -1.0
+    judged: int = 0  # how often unlabelled places were judged
     history: list[dict[str, Any]] = field(default_factory=list)
     hard: list[list[float]] = field(default_factory=list)  # source, z, y, x: used now
     harder: list[list[float]] = field(default_factory=list)  # severity, source, z, y, x: for after the next validation
@@ -137,13 +149,14 @@ class Trainer:
         self, dataset: Dataset, config: TrainingConfig, folder: Path | None, device: torch.device,
         on_progress: OnProgress | None,
     ) -> None:  # fmt: skip
-        if dataset.partial_labels:  # a place that looks wrongly picked may be a particle that nobody marked
-            config = config.model_copy(update={"hard_share": 0.0})
+        self.partial = dataset.partial_labels
         self.config, self.folder, self.device = config, folder, device
         self.on_progress = on_progress or (lambda progress: None)
         self.prepared: Prepared = prepare(dataset, config, self._say)
+        self.sources = list(self.prepared.sources)
         self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
         self.best: Model | None = None
+        self.bars: Bars | None = None
         self._begin(self._steps())
         self.pace = Pace(self.state.steps, config.max_minutes)
         self._started = time.monotonic()
@@ -177,6 +190,8 @@ class Trainer:
             if s.step in due:
                 took = self._validate()
                 left = sum(step > s.step for step in due) * took
+                if self.partial and self._is_time_to_judge():
+                    left += self._judge_places()
                 self._replan(self.pace.new_plan(s.step, s.steps, self._seconds(), left))
                 batches = self._batches(s.step)  # the hard places have changed
             stop = should_stop() and s.step < s.steps
@@ -189,6 +204,11 @@ class Trainer:
         if self.best is None:
             self._validate()
         assert self.best is not None  # the last step validates
+        if self.best.validation["looks_partial"] and not self.partial:
+            self._say(
+                f"only about {self.best.validation['labelled_share']:.0%} of what looks like a particle in validation "
+                'is labelled: if these are not look-alikes, set labels = "partial" in the project file and train again'
+            )
         self.best = replace(self.best, trained_on=self._provenance(), history=tuple(self.state.history))
         if self.folder:
             save_model(self.best, self.folder)
@@ -197,11 +217,9 @@ class Trainer:
 
     def _batches(self, start: int) -> Iterator[list[Patch]]:
         """Batches from a step on, prepared ahead in threads; each depends on its step alone."""
-        p = self.prepared
-        sampler = Sampler(
-            p.sources, self.widths_vx, self.config, self.network.stride,
-            np.array(self.state.hard, dtype=float).reshape(-1, 4),
-        )  # fmt: skip
+        hard = [[n, *place] for n, s in enumerate(self.sources) for place in s.negatives.tolist()] + self.state.hard
+        places = np.array(hard, dtype=float).reshape(-1, 4)
+        sampler = Sampler(self.sources, self.widths_vx, self.config, self.network.stride, places)
         with ThreadPoolExecutor(2) as pool:
             queue: deque[Future[list[Patch]]] = deque()
             step = start
@@ -234,7 +252,7 @@ class Trainer:
             group["lr"] = self.config.learning_rate * one_cycle(s.step / max(s.steps, 1))
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with half_precision(self.device):
             logits = self.network(images)
         loss = self._loss(logits, labels, weights)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -245,7 +263,7 @@ class Trainer:
                 f"the loss became {value} at step {s.step}: lower --learning-rate (it is {self.config.learning_rate:g})"
             )
         self._average()
-        if self.config.hard_share:
+        if self.config.hard_share and not self.partial:  # there it may be a particle that nobody marked
             self._remember_hard(patches, logits.detach(), labels, weights)
         s.step += 1
         s.losses.append(value)
@@ -262,7 +280,10 @@ class Trainer:
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         if self.config.loss == "dice":
             return dice_loss(logits, labels, weights)
-        return weighted_loss(logits, labels, weights, foreground_weight=self.config.foreground_weight)
+        c = self.config
+        return weighted_loss(
+            logits, labels, weights, foreground_weight=c.foreground_weight, class_weight=c.class_weight
+        )
 
     def _average(self) -> None:
         """Exponential moving average of weights and normalisation statistics, young averages faster."""
@@ -277,7 +298,12 @@ class Trainer:
         """Note where background was most taken for a particle, well away from every labelled one."""
         stride = self.network.stride
         reach = math.ceil((self.widths_vx.max() / 2 + 1) / stride)
-        near = F.max_pool3d((labels > 0)[:, None].float(), 2 * reach + 1, stride=1, padding=reach)[:, 0]
+        near = (labels > 0)[:, None].float()
+        for axis in range(3):  # a cube's maximum, one axis at a time
+            size, pad = [1, 1, 1], [0, 0, 0]
+            size[axis], pad[axis] = 2 * reach + 1, reach
+            near = F.max_pool3d(near, size, stride=1, padding=pad)
+        near = near[:, 0]
         wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (near == 0) * weights
         severity, index = wrong.flatten(1).max(dim=1)
         for patch, value, flat in zip(patches, severity.tolist(), index.tolist(), strict=True):
@@ -301,6 +327,7 @@ class Trainer:
         """Validate, keep the model if it is the best, and return the seconds that took."""
         s, before = self.state, time.monotonic()
         result = self.validate()
+        self.bars = result.bars
         s.seconds = time.monotonic() - self._started
         s.history.append({
             "step": s.step,
@@ -326,17 +353,40 @@ class Trainer:
 
     def validate(self) -> Validation:
         """Pick the validation volumes with the averaged weights."""
+        p = self.prepared
+        found = []
+        for v, candidates in zip(p.validation, self._search([v.volume for v in p.validation]), strict=True):
+            found.append(candidates.select(v.inside.contains(candidates.positions)))
+        truths = [v.truth for v in p.validation]
+        return validate(found, truths, p.classes, p.spacing_A, self.config.alpha, partial=self.partial)
+
+    def _search(self, volumes: Sequence[Readable]) -> Iterator[Candidates]:
+        """Candidates of volumes, by the averaged weights."""
         network = self._fresh()
         network.load_state_dict(self.average)
         network = on_device(fold_normalisation(network), self.device)
-        p = self.prepared
-        picking = PickingConfig()
+        p, picking = self.prepared, PickingConfig()
         finder = make_finder(self.config, p.classes, p.spacing_A, picking)
-        found = []
-        for v in p.validation:
-            candidates = search(v.volume, network, finder, picking, self.device)
-            found.append(candidates.select(v.inside.contains(candidates.positions)))
-        return validate(found, [v.truth for v in p.validation], p.classes, p.spacing_A, self.config.alpha)
+        for volume in volumes:
+            yield search(volume, network, finder, picking, self.device)
+
+    # --- partial labels --------------------------------------------------------------------------
+
+    def _is_time_to_judge(self) -> bool:
+        """Whether a share of the steps has passed after which unlabelled places are judged anew."""
+        s = self.state
+        return sum(s.step >= share * s.steps for share in REFRESHES) > s.judged
+
+    def _judge_places(self) -> float:
+        """Adopt and doubt places that look like particles; the seconds that the judgements to come will take."""
+        s, before = self.state, time.monotonic()
+        s.judged += 1
+        if self.bars is not None:
+            raw = uncalibrated(self.prepared.classes, self.prepared.spacing_A)
+            found = self._search([source.volume for source in self.sources])
+            self.sources = [judge_places(x, c, raw, self.bars) for x, c in zip(self.sources, found, strict=True)]
+            self._say("{} unlabelled places look like particles, {} are doubtful".format(*counted(self.sources)))
+        return (len(REFRESHES) - s.judged) * (time.monotonic() - before)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -415,6 +465,8 @@ class Trainer:
         tensors |= {f"average/{k}": v for k, v in self.average.items()}
         for number, entry in self.optimiser.state_dict()["state"].items():
             tensors |= {f"adamw/{number}/{k}": v for k, v in entry.items()}
+        for number, source in enumerate(self.sources):
+            tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
         s = self.state
         description = vars(s) | {"config": self.config.model_dump(), "data": self.prepared.summary}
         save_state(self.folder, {k: v.detach().cpu() for k, v in tensors.items()}, description)
@@ -432,6 +484,7 @@ class Trainer:
             number, key = name.split("/")
             entries.setdefault(int(number), {})[key] = value
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": entries})
+        self.sources = [_with_places(x, n, tensors) for n, x in enumerate(self.sources)]
         self.state = _Progress(**description)
         if self.state.best >= 0:
             self.best = load_model(self.folder)
@@ -451,6 +504,11 @@ class Trainer:
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _with_places(source: Source, number: int, tensors: Mapping[str, Tensor]) -> Source:
+    places: dict[str, Any] = {k: tensors[f"places/{number}/{k}"].numpy() for k in _PLACES}
+    return replace(source, **places)
 
 
 def _same(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from etpick.errors import InputError
 
 FloatArray = NDArray[np.float64]
+NEGATIVE: Final = "not-a-particle"
+"""The class of picks that mark where no particle is, to learn from."""
+
 Shape3 = tuple[int, int, int]
 
 
@@ -154,11 +157,16 @@ class Box:
 
 @dataclass(frozen=True)
 class TrainingItem:
-    """One labelled tomogram: the particles marked in it, and whether it validates rather than trains."""
+    """One labelled tomogram: the places marked in it, and whether it validates rather than trains."""
 
     tomogram: Tomogram
     particles: Particles
     validate: bool = False
+
+    @property
+    def real(self) -> Particles:
+        """The particles marked, without the places marked as none."""
+        return self.particles.select(self.particles.classes != NEGATIVE)
 
 
 @dataclass(frozen=True)

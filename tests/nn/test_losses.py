@@ -7,7 +7,7 @@ LABELS = torch.zeros(1, 6, 6, 6, dtype=torch.long)
 LABELS[0, 1:3, 1:3, 1:3] = 1
 LABELS[0, 4:, 4:, 4:] = 2
 ONES = torch.ones(1, 6, 6, 6)
-LOSSES = [dice_loss, lambda *a: weighted_loss(*a, foreground_weight=5.0)]
+LOSSES = [dice_loss, lambda *a: weighted_loss(*a, foreground_weight=5.0, class_weight=0.5)]
 
 
 def logits_for(labels, sharpness=20.0):
@@ -45,3 +45,18 @@ def test_dice_is_the_published_formula():
     assert float(dice_loss(p.log(), labels, torch.ones(2, 4, 4, 4))) == pytest.approx(
         float(sum(by_class) / 2), abs=1e-5
     )
+
+
+def test_taking_one_class_for_another_costs_more_the_more_telling_them_apart_weighs():
+    guess = LABELS.clone()
+    guess[LABELS == 2] = 1
+    logits = logits_for(guess, sharpness=4.0)
+    plain, half, whole = (
+        float(weighted_loss(logits, LABELS, ONES, foreground_weight=5.0, class_weight=w)) for w in (0.0, 0.5, 1.0)
+    )
+    given = torch.tensor([[4.0, 0.0]]).log_softmax(1)[0]  # right for the 8 voxels of class 1, wrong for the 8 of 2
+    assert half - plain == pytest.approx(-0.5 * float(given.mean()), rel=1e-4)
+    assert whole - plain == pytest.approx(2 * (half - plain), rel=1e-4)
+    missed = logits_for(torch.zeros_like(LABELS))  # no class preferred: the term says nothing about missing
+    a, b = (float(weighted_loss(missed, LABELS, ONES, foreground_weight=5.0, class_weight=w)) for w in (0.0, 1.0))
+    assert b - a == pytest.approx(0.6931, abs=1e-3)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from etpick.errors import InputError
 from etpick.evaluation.curves import expected_calibration_error
 from etpick.geometry import rescale, rescaled_shape, working_spacing_A
-from etpick.ops.calibrate import fit_calibration
+from etpick.ops.calibrate import fit_calibration, fit_histogram
 from etpick.ops.normalise import measure
 from etpick.ops.resample import apply_weights, axis_weights
 
@@ -98,7 +98,7 @@ def test_calibrated_scores_are_frequencies_and_keep_their_order():
     raw, classes = rng.random(6000), rng.integers(0, 2, 6000)
     truth = 1 / (1 + np.exp(-(2 * np.log(raw / (1 - raw)) - 1 + classes)))
     hits = rng.random(6000) < truth
-    calibration = fit_calibration(raw[:3000], classes[:3000], hits[:3000], np.ones(2, bool))
+    calibration = fit_calibration(raw[:3000], classes[:3000], hits[:3000], np.ones(2, bool)).calibration
     scores = calibration(raw, classes)
     assert expected_calibration_error(scores[3000:], hits[3000:]) < 0.03
     assert expected_calibration_error(raw[3000:], hits[3000:]) > 0.05
@@ -108,7 +108,7 @@ def test_calibrated_scores_are_frequencies_and_keep_their_order():
 
 def test_without_wrong_picks_there_is_nothing_to_calibrate():
     raw = np.array([0.2, 0.9])
-    calibration = fit_calibration(raw, np.zeros(2, int), np.ones(2, bool), np.ones(1, bool))
+    calibration = fit_calibration(raw, np.zeros(2, int), np.ones(2, bool), np.ones(1, bool)).calibration
     assert calibration(raw, np.zeros(2, int)) == pytest.approx(raw)
 
 
@@ -116,7 +116,28 @@ def test_a_class_that_could_not_be_validated_is_scored_like_the_others():
     rng = np.random.default_rng(0)
     raw, classes = rng.random(400), np.repeat([0, 1], 200)
     hits = (rng.random(400) < raw) & (classes == 0)
-    calibration = fit_calibration(raw, classes, hits, np.array([True, False]))
+    calibration = fit_calibration(raw, classes, hits, np.array([True, False])).calibration
     score = calibration(np.array([0.8, 0.8]), np.array([0, 1]))
     assert score[1] == pytest.approx(score[0], abs=0.05)
     assert score[1] > 0.6
+
+
+def test_a_histogram_alone_tells_particles_from_false_places_and_errs_on_the_safe_side():
+    rng = np.random.default_rng(0)
+    true = np.concatenate([np.ones(350, bool), np.zeros(250, bool)])
+    logits = np.concatenate([0.1 - rng.exponential(0.4, 350), rng.normal(-3.5, 1.0, 250)])
+    raw = 1 / (1 + np.exp(-logits))
+    calibration = fit_histogram(raw)
+    assert calibration is not None
+    scores = calibration(raw, np.zeros(600, int))
+    kept = scores >= 0.5
+    assert true[kept].mean() > 0.95 and kept[true].mean() > 0.8
+    assert (1 - scores[kept]).sum() > (~true[kept]).sum() - 5
+
+
+def test_one_group_of_scores_is_not_split():
+    noise = 1 / (1 + np.exp(-np.random.default_rng(0).normal(-3.5, 1.0, 500)))
+    found = fit_histogram(noise)
+    assert found is None or (found(noise, np.zeros(500, int)) > 0.5).mean() < 0.1
+    assert fit_histogram(np.full(100, 0.4)) is None
+    assert fit_histogram(noise[:20]) is None

@@ -15,7 +15,7 @@ from etpick.io.atomic import atomic_write
 from etpick.io.star import StarStyle, read_star, write_star
 from etpick.io.table import Grid, PickTable, belongs_to, tomogram_name
 from etpick.io.text import read_text, write_coords, write_csv
-from etpick.types import Particles, Shape3, Tomogram
+from etpick.types import NEGATIVE, Particles, Shape3, Tomogram
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def resolve_labels(
 
 
 def class_of_label(label: str, classes: Sequence[str]) -> str | None:
-    """The class that a name or a number from 1 stands for, or None."""
-    if label in classes:
+    """The class that a name or a number from 1 stands for, or None; places marked as no particle keep their name."""
+    if label in classes or label == NEGATIVE:
         return label
     try:
         number = float(label)

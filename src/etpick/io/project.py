@@ -15,7 +15,7 @@ from etpick.errors import InputError
 from etpick.io.picks import read_picks
 from etpick.io.sanity import describe_outside, describe_spacing, repeated
 from etpick.io.tomograms import open_tomogram
-from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
+from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ class ProjectFile(_Entry):
             ("class", [entry.name for entry in self.classes]),
             ("tomogram", [str(entry.path) for entry in self.tomograms]),
         ):
+            if NEGATIVE in names:
+                raise ValueError(f"{what} {NEGATIVE} is the mark of places without a particle: name it otherwise")
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{what} {twice[0]} stands there twice")
         return self

@@ -13,11 +13,15 @@ FALSE_NEGATIVE_WEIGHT: Final = 0.7
 _EPSILON: Final = 1e-8
 
 
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, foreground_weight: float) -> Tensor:
-    """Weighted cross-entropy + Tversky loss of the classes present + Tversky loss of all particles as one.
+def weighted_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, *, foreground_weight: float, class_weight: float
+) -> Tensor:
+    """Weighted cross-entropy + Tversky loss of the classes present + Tversky loss of all particles as one
+    + `class_weight` × cross-entropy of the class, given a particle, over labelled voxels.
 
     logits: (b, 1 + classes, z, y, x). labels: (b, z, y, x) class numbers. weights: (b, z, y, x), 0 where
-    nothing is known.
+    nothing is known. The last term is there because labels fill about a hundredth of the volume, so that the
+    first hardly asks which class a particle is.
     """
     logits = logits.float()
     log_p = F.log_softmax(logits, dim=1)
@@ -30,7 +34,12 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, *, foreground
     present = g[:, 1:].sum(dim=(0, 2, 3, 4)) > 0
     any_particle = _tversky(p[:, 1:].sum(1, keepdim=True), g[:, 1:].sum(1, keepdim=True))
     classes = (1 - by_class)[present].mean() if present.any() else entropy.new_zeros(())
-    return entropy + classes + (1 - any_particle).mean()
+    loss = entropy + classes + (1 - any_particle).mean()
+    if not class_weight or logits.shape[1] == 2:
+        return loss
+    labelled = weights * (labels > 0)
+    given = F.log_softmax(logits[:, 1:], dim=1).gather(1, (labels - 1).clamp_min(0)[:, None])[:, 0]
+    return loss - class_weight * (labelled * given).sum() / labelled.sum().clamp_min(1)
 
 
 def dice_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a raw score to the chance that the pick is right."""
+"""From a raw score to the chance that the pick is right, with validation picks or without."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from scipy.stats import norm
 
 from etpick.types import FloatArray
 
 _EDGE: Final = 1e-6
 _PRIOR: Final = 0.5  # pulls each class's offset towards the common one; a dozen picks outweigh it
+_FEWEST_SCORES: Final = 40  # of a histogram in which two groups could show
+_WIDTH_PRIOR: Final = 20.0  # keeps the false places' logits about one unit wide
+_SHARE_PRIOR: Final = 1.0  # one picked particle more that was labelled: a share near 1 needs no proof
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """score = logistic(slope · logit(raw) + offset of the class): Platt scaling, one slope for all."""
+    """score = logistic(slope · logit(raw) + offset of the class): Platt scaling, one slope for all.
+
+    The score is the chance that a particle is there. `labelled_share` is the chance that such a particle
+    was labelled; 1 where labels are complete.
+    """
 
     slope: float
     offsets: tuple[float, ...]
+    labelled_share: float = 1.0
 
     def __call__(self, raw: FloatArray, classes: NDArray[np.intp]) -> FloatArray:
         """(n,) raw scores in 0–1 and (n,) class indices from 0 → (n,) scores in 0–1, rising with raw."""
@@ -33,13 +42,29 @@ def identity(classes: int) -> Calibration:
     return Calibration(1.0, (0.0,) * classes)
 
 
-def fit_calibration(
-    raw: FloatArray, classes: NDArray[np.intp], hits: NDArray[np.bool_], labelled: NDArray[np.bool_]
-) -> Calibration:
-    """Fit by penalised maximum likelihood to validation picks, `hits` saying which were right.
+@dataclass(frozen=True)
+class Fit:
+    """A calibration, and the log-likelihood of the validation picks under it."""
 
-    labelled: (c,) whether a class had particles to validate on; one that had none gets the common offset,
-    and its picks, which could not be right, say nothing.
+    calibration: Calibration
+    log_likelihood: float
+
+
+def fit_calibration(
+    raw: FloatArray,
+    classes: NDArray[np.intp],
+    hits: NDArray[np.bool_] | FloatArray,
+    labelled: NDArray[np.bool_],
+    *,
+    partial: bool = False,
+) -> Fit:
+    """Fit by penalised maximum likelihood to validation picks, `hits` saying which took a labelled particle.
+
+    hits may also be chances in 0–1. labelled: (c,) whether a class had particles to validate on; one that had
+    none gets the common offset, and its picks, which could not be right, say nothing. With `partial` labels a
+    pick that took none may be right: P(hit) = labelled share · score, the share being fitted too. Where labels
+    were left out at random, that is the positive–unlabelled model of Elkan and Noto (KDD 2008); the share is
+    the height at which the hits level off as scores rise.
 
     Platt's targets (one pick short of certainty) keep scores off 0 and 1. Without both right and wrong
     picks there is nothing to fit and the identity comes back.
@@ -47,23 +72,65 @@ def fit_calibration(
     count = len(labelled)
     known = labelled[classes]
     raw, classes, hits = raw[known], classes[known], hits[known]
-    right, wrong = int(hits.sum()), int((~hits).sum())
+    right, wrong = float(hits.sum()), float((1.0 - hits).sum())
     if not right or not wrong:
-        return identity(count)
-    target = np.where(hits, (right + 1) / (right + 2), 1 / (wrong + 2))
+        return Fit(identity(count), 0.0)
+    target = hits * (right + 1) / (right + 2) + (1.0 - hits) / (wrong + 2)
     x = _logit(raw)
     member = np.eye(count)[classes]
 
     def loss(v: FloatArray) -> tuple[float, FloatArray]:
-        slope, common, own = np.exp(v[0]), v[1], v[2:]
-        z = slope * x + common + member @ own
-        error = expit(z) - target
-        value = float((np.logaddexp(0, z) - target * z).sum() + _PRIOR * (own**2).sum())
-        gradient = np.concatenate([[slope * (error @ x), error.sum()], member.T @ error + 2 * _PRIOR * own])
-        return value, gradient
+        slope, common, own = np.exp(v[0]), v[1], v[3:]
+        share = expit(v[2]) if partial else 1.0
+        score = expit(slope * x + common + member @ own)
+        p = np.clip(share * score, 1e-12, 1 - 1e-12)
+        value = -float((target * np.log(p) + (1 - target) * np.log1p(-p)).sum() + _SHARE_PRIOR * np.log(share))
+        by_p = (p - target) / (p * (1 - p))
+        error = by_p * share * score * (1 - score)
+        by_share = (float(by_p @ score) - _SHARE_PRIOR / share) * share * (1 - share)
+        gradient = [slope * (error @ x), error.sum(), by_share]
+        return value + _PRIOR * float((own**2).sum()), np.concatenate([gradient, member.T @ error + 2 * _PRIOR * own])
 
-    v = minimize(loss, np.zeros(2 + count), jac=True, method="L-BFGS-B").x
-    return Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[2:]))
+    start = np.zeros(3 + count)
+    best = minimize(loss, start, jac=True, method="L-BFGS-B")
+    v = best.x
+    share = float(expit(v[2])) if partial else 1.0
+    calibration = Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[3:]), share)
+    return Fit(calibration, -float(best.fun))
+
+
+def fit_histogram(raw: FloatArray) -> Calibration | None:
+    """A calibration from the scores of one tomogram alone, without labels; None where no two groups show.
+
+    raw: (n,) scores of all candidates. Logits of false places are taken for a normal distribution cut off at
+    the lowest score, those of particles for a two-sided exponential around a higher peak; the share of the
+    latter at each score is its chance. Particles' scores trail off downwards less steeply than that, so the
+    chances come out too low rather than too high.
+    """
+    x = _logit(raw)
+    if len(x) < _FEWEST_SCORES or np.ptp(x) < 1:
+        return None
+    lowest = float(x.min())
+
+    def parts(v: FloatArray) -> tuple[FloatArray, FloatArray]:
+        width, left, right = np.exp(v[1]), np.exp(v[3]), np.exp(v[4])
+        noise = norm.pdf(x, v[0], width) / norm.sf(lowest, v[0], width)
+        steps = np.where(x < v[2], (v[2] - x) / left, (x - v[2]) / right)
+        return expit(-v[5]) * noise, expit(v[5]) * np.exp(-steps) / (left + right)
+
+    def loss(v: FloatArray) -> float:
+        noise, particles = parts(v)
+        return -float(np.log(noise + particles + 1e-300).sum()) + _WIDTH_PRIOR * float(v[1]) ** 2
+
+    start = np.array([np.quantile(x, 0.2), 0.0, np.quantile(x, 0.8), -1.0, -1.0, 0.0])
+    v = minimize(loss, start, method="Nelder-Mead", options={"maxiter": 6000, "maxfev": 6000}).x
+    noise, particles = parts(v)
+    order = np.argsort(x)
+    chance = np.empty(len(x))
+    chance[order] = np.maximum.accumulate((particles / (noise + particles))[order])
+    if v[2] - v[0] < np.exp(v[1]) or not 0 < chance.mean() < 1:
+        return None
+    return fit_calibration(raw, np.zeros(len(x), np.intp), chance, np.ones(1, bool)).calibration
 
 
 def _logit(raw: FloatArray) -> FloatArray:
