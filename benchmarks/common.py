@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import platform
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ import numpy as np
 import torch
 
 import etpick
+from etpick.checkpoint import Model
+from etpick.evaluation.curves import expected_calibration_error, greedy_hits, precision_recall
+from etpick.evaluation.matching import radii_vx
+from etpick.evaluation.metrics import evaluate
+from etpick.picking import Picker
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 DATA = Path(os.environ.get("ETPICK_BENCHMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -35,8 +42,43 @@ def phantom(number: int) -> tuple[Tomogram, Particles]:
 def phantom_dataset() -> Dataset:
     """Train on 100–105, choose on 106; 107 is not in it."""
     items = [TrainingItem(*phantom(n), validate=n == 106) for n in range(100, 107)]
-    classes = tuple(ParticleClass(name, float(d)) for name, d in PHANTOM_CLASSES.items())
-    return Dataset(classes, tuple(items))
+    return Dataset(phantom_classes(), tuple(items))
+
+
+def phantom_classes() -> tuple[ParticleClass, ...]:
+    """The 13 species."""
+    return tuple(ParticleClass(name, float(d)) for name, d in PHANTOM_CLASSES.items())
+
+
+def measured(model: Model, numbers: Sequence[int] = (107,)) -> dict[str, Any]:
+    """Pick phantom tomograms and hold the picks against the truth."""
+    picker = Picker(model)
+    tomograms, truths = zip(*map(phantom, numbers), strict=True)
+    began = time.perf_counter()
+    found = [picker(tomogram) for tomogram in tomograms]
+    seconds = time.perf_counter() - began
+    score = evaluate([f.picks for f in found], truths, model.classes, 10.0)
+    curves = precision_recall([f.all for f in found], truths, model.classes, 10.0)
+    hits = [greedy_hits(f.all, t, radii_vx(t, model.classes, 10.0)) for f, t in zip(found, truths, strict=True)]
+    error = expected_calibration_error(np.concatenate([f.all.scores for f in found]), np.concatenate(hits))
+    counts = score.confusion.counts[: len(REPORTED)]
+    place = score.localisation
+    return {
+        "localisation_f1": place.f1, "precision": place.precision, "recall": place.recall,
+        "distance_vx": place.mean_distance_vx, "mean_class_f1": score.mean_f1_of(REPORTED),
+        "average_precision": curves.localisation.average_precision,
+        "mean_class_ap": float(np.mean([curves.classification[c].average_precision for c in REPORTED])),
+        "right_class": float(np.diag(counts).sum() / max(counts[:, :-1].sum(), 1)),
+        "calibration_error": error, "picking_seconds": round(seconds / len(numbers), 2),
+        "class_f1": {name: s.f1 for name, s in score.classification.items()},
+    }  # fmt: skip
+
+
+def spread(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean, lowest and highest of every number that the runs share."""
+    names = [name for name, value in runs[0].items() if isinstance(value, float) and name != "minutes"]
+    values = {name: [float(r[name]) for r in runs] for name in names}
+    return {name: {"mean": float(np.mean(v)), "lowest": min(v), "highest": max(v)} for name, v in values.items()}
 
 
 def real_halves() -> tuple[TrainingItem, TrainingItem]:

@@ -12,16 +12,11 @@ import argparse
 import json
 from typing import Any
 
-import numpy as np
-
 import etpick
-from common import PHANTOM_CLASSES, REPORTED, RESULTS, machine, phantom, show_progress
+from common import RESULTS, machine, measured, phantom, phantom_classes, show_progress
 from etpick.config import recipe
-from etpick.evaluation.curves import precision_recall
-from etpick.evaluation.metrics import evaluate
-from etpick.picking import Picker
 from etpick.training import train_model
-from etpick.types import Dataset, ParticleClass, TrainingItem
+from etpick.types import Dataset, TrainingItem
 
 HELD = (105, 106)
 
@@ -36,24 +31,12 @@ def setting(text: str) -> tuple[str, Any]:
 
 def run(name: str, changes: dict[str, Any], seed: int) -> dict[str, Any]:
     items = tuple(TrainingItem(*phantom(n), validate=n in HELD) for n in range(100, 107))
-    classes = tuple(ParticleClass(c, float(d)) for c, d in PHANTOM_CLASSES.items())
     config = recipe(changes.get("network", "fast"), seed=seed, **{"validations": 1} | changes)
     folder = RESULTS / f"screen-{name}-{seed}"
-    model = train_model(Dataset(classes, items), config, folder, overwrite=True, on_progress=show_progress)
-    held = [phantom(n) for n in HELD]
-    found = [Picker(model)(tomogram) for tomogram, _ in held]
-    truths = [truth for _, truth in held]
-    score = evaluate([f.picks for f in found], truths, classes, 10.0)
-    curves = precision_recall([f.all for f in found], truths, classes, 10.0)
-    counts = score.confusion.counts[:12]
+    model = train_model(Dataset(phantom_classes(), items), config, folder, overwrite=True, on_progress=show_progress)
     return {
         "name": name, "seed": seed, "changes": changes, "minutes": model.trained_on["minutes"],
-        "loss": model.history[-1]["loss"],
-        "f1": score.localisation.f1, "distance": score.localisation.mean_distance_vx,
-        "ap": curves.localisation.average_precision, "class_f1": score.mean_f1_of(REPORTED),
-        "class_ap": float(np.mean([curves.classification[c].average_precision for c in REPORTED])),
-        "right_class": float(np.diag(counts).sum() / counts[:, :-1].sum()),
-        "by_class": {c: round(score.classification[c].f1, 3) for c in PHANTOM_CLASSES},
+        "loss": model.history[-1]["loss"], **measured(model, HELD),
     }  # fmt: skip
 
 
