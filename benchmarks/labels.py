@@ -4,8 +4,11 @@ Few: every particle of one tomogram or of a part of it is labelled: 5, 10, 30 (o
 each class. Sparse: a share of the labels, drawn at random, is kept in every tomogram, 106 included; the rest
 look like background to whoever takes the labels for complete. Scored against all particles of 107.
 
+Shifted: every label is moved in a random direction by a share of its particle's radius.
+
 python benchmarks/labels.py few --counts 5 10 30 60 180 --networks fast paper --steps 3000 --seeds 0 1 2
 python benchmarks/labels.py sparse --shares 0.1 0.3 0.6 1 --labels partial complete --steps 3000 --seeds 0 1 2
+python benchmarks/labels.py shift --shares 0.5 0.7 --steps 3000 --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 
 import etpick
 from common import RESULTS, machine, measured, phantom, phantom_classes, show_progress
+from etpick.evaluation.matching import radii_vx
 from etpick.types import Dataset, Particles, Tomogram, TrainingItem
 
 IN_ONE = 30  # particles of each class in a tomogram
@@ -44,6 +48,19 @@ def sparse(share: float, partial: bool, seed: int) -> Dataset:
     return Dataset(phantom_classes(), kept, partial)
 
 
+def shifted(share: float, seed: int) -> Dataset:
+    rng = np.random.default_rng(seed)
+    items = []
+    for n in range(100, 107):
+        tomogram, particles = phantom(n)
+        radii = radii_vx(particles, phantom_classes(), tomogram.spacing_A)[:, None]
+        direction = rng.normal(size=particles.positions.shape)
+        direction *= share * radii / np.linalg.norm(direction, axis=1, keepdims=True)
+        moved = np.clip(particles.positions + direction, 0, np.array(tomogram.shape) - 1)
+        items.append(TrainingItem(tomogram, replace(particles, positions=moved), validate=n == 106))
+    return Dataset(phantom_classes(), tuple(items))
+
+
 def run(name: str, dataset: Dataset, args: argparse.Namespace, seed: int, network: str = "fast") -> None:
     """Train, pick 107, and add a line to runs/labels.jsonl."""
     model = etpick.train(
@@ -63,7 +80,7 @@ def run(name: str, dataset: Dataset, args: argparse.Namespace, seed: int, networ
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["few", "sparse"])
+    parser.add_argument("what", choices=["few", "sparse", "shift"])
     parser.add_argument("--counts", type=int, nargs="+", default=[5, 10, 30, 60, 180])
     parser.add_argument("--networks", nargs="+", default=["fast"], choices=["fast", "paper"])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.3, 0.6, 1.0])
@@ -80,6 +97,9 @@ def main() -> None:
                 dataset = Dataset(phantom_classes(), (*few(count), TrainingItem(*phantom(106), validate=True)))
                 for network in args.networks:
                     run(f"few-{count}-{network}", dataset, args, seed, network)
+        elif args.what == "shift":
+            for share in args.shares:
+                run(f"shift-{share:g}", shifted(share, seed), args, seed)
         else:
             for share in args.shares:
                 for labels in args.labels:

@@ -216,6 +216,7 @@ def train(project: Path, **options: Any) -> None:
 @click.option("--out", type=FOLDER, default=Path("picks"), show_default=True, help="folder for NAME.csv and NAME.star")
 @_from_config(PickingConfig, "min_score", "precision", "expected_false_positives")
 @click.option("--label-free", is_flag=True, help=PickingConfig.model_fields["label_free"].description)
+@click.option("--invert", is_flag=True, help=PickingConfig.model_fields["invert"].description)
 @_from_config(PickingConfig, "tile_vx", "device")
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
 @click.option("--star-style", type=click.Choice(["relion4", "relion5"]), default="relion4", show_default=True,
@@ -349,8 +350,9 @@ class _Bars:
         self.say(f"{picked.tomogram.name}: {counts or 'no picks'} → {picked.files[0]}")
         if len(picks):
             self.say(f"  {picked.found.how}: {picked.found.expected_wrong:.0f} of them wrong to be expected")
-        if picked.found.why_empty:
-            self.say(f"  {picked.found.why_empty}")
+        for remark in (picked.found.why_empty, picked.found.warning):
+            if remark:
+                self.say(f"  {remark}")
 
     def training(self) -> Callable[[TrainingProgress], None]:
         """A bar for training: loss, validation F1, remaining time."""

@@ -96,6 +96,7 @@ class PickingConfig(_Frozen):
     expected_false_positives: float | None = Field(
         None, ge=0, description="keep as many picks as leave this many wrong ones in a tomogram, by their scores"
     )
+    invert: bool = Field(False, description="exchange dark and bright: the tomogram's contrast is not the training's")
     label_free: bool = Field(
         False, description="scores from each tomogram's own histogram of candidates, instead of from validation"
     )

@@ -12,7 +12,7 @@ import torch
 
 from etpick.checkpoint import Model
 from etpick.config import BINARY_FLOOR, PickingConfig, build
-from etpick.data import WorkingVolume, open_volume
+from etpick.data import Window, WorkingVolume, open_volume
 from etpick.decision import (
     Decision,
     expected_f1_threshold,
@@ -24,11 +24,14 @@ from etpick.errors import SpacingError
 from etpick.inference import Candidates, choose_device, search
 from etpick.nn.networks import Network
 from etpick.ops.calibrate import fit_histogram, identity
-from etpick.types import Particles, Tomogram
+from etpick.types import Box, Particles, Tomogram
 
 logger = logging.getLogger(__name__)
 COARSEST_RATIO: Final = 2.5  # a tomogram this much coarser than the model's spacing has lost the particles
 FINEST_RATIO: Final = 0.1
+_FEW: Final = 0.25  # with less than this share of the particles usual in training, the contrast is doubted
+_FEWEST_INVERTED: Final = 4
+_SAMPLE_VX: Final = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Found:
 
     `all` holds every candidate with its score, `picks` those above the thresholds of `decision`, both in the
     file's voxels; `how` says in a sentence how the thresholds were chosen, `why_empty` why there are no
-    picks, where there are none.
+    picks, where there are none, and `warning` what looks wrong with the tomogram.
     """
 
     picks: Particles
@@ -45,6 +48,7 @@ class Found:
     decision: Decision
     how: str = ""
     why_empty: str = ""
+    warning: str = ""
 
     @property
     def expected_wrong(self) -> float:
@@ -71,6 +75,7 @@ class Picker:
         """Find the particles of a tomogram. Raises SpacingError, InputError (NaN, no image)."""
         check_spacing(tomogram, self.model.spacing_A)
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
+        volume = inverted(volume) if self.config.invert else volume
         candidates = search(volume, self.network, self.finder, self.config, self.device, on_progress)
         decision, how = self._calibrated(candidates)
         everything = decision.all(candidates)
@@ -78,7 +83,7 @@ class Picker:
         everything = self._in_file(everything, volume)
         picks = decision.keep(everything)
         why_empty = "" if len(picks) else self._why_empty(everything, decision)
-        return Found(picks, everything, decision, f"{chosen}, {how}", why_empty)
+        return Found(picks, everything, decision, f"{chosen}, {how}", why_empty, self._doubt(volume, decision, picks))
 
     def _calibrated(self, candidates: Candidates) -> tuple[Decision, str]:
         """The model's decision, or one whose scores come from this tomogram's histogram, and what it rests on."""
@@ -93,6 +98,26 @@ class Picker:
             return self.decision, "scores calibrated in training, since the histogram shows no two groups"
         calibration = replace(fitted, offsets=fitted.offsets * len(self.model.classes))
         return replace(self.decision, calibration=calibration), "scores from this tomogram's histogram, without labels"
+
+    def _doubt(self, volume: WorkingVolume, decision: Decision, picks: Particles) -> str:
+        """Whether a sample of the tomogram holds far more particles when its contrast is inverted; "" if not."""
+        usual = self.model.trained_on.get("particles_per_megavoxel")
+        if usual is None or len(picks) * 1e6 > _FEW * usual * float(np.prod(volume.shape)):
+            return ""
+        middle, edge = np.array(volume.shape) // 2, np.minimum(volume.shape, _SAMPLE_VX) // 2
+        (z0, y0, x0), (z1, y1, x1) = (middle - edge).tolist(), (middle + edge).tolist()
+        box = Box((z0, y0, x0), (z1, y1, x1))
+        plain, other = (
+            len(decision(search(Window(v, box), self.network, self.finder, self.config, self.device)))
+            for v in (volume, inverted(volume))
+        )
+        if other < max(_FEWEST_INVERTED, 3 * plain):
+            return ""
+        option = "without --invert" if self.config.invert else "with --invert"
+        return (
+            f"{volume.tomogram.name} looks inverted against the tomograms trained on: a sample has {other} picks with "
+            f"its contrast inverted and {plain} as it is; pick it {option}"
+        )
 
     def _with_thresholds(self, decision: Decision, picks: Particles) -> tuple[Decision, str]:
         """The decision with the thresholds asked for, and a few words on them."""
@@ -126,6 +151,11 @@ class Picker:
             f"{len(everything)} candidates were found, the best with score {best:.3f}, but none reaches the "
             f"threshold ({min(decision.thresholds):.3f} at the lowest): lower it with --min-score to see them"
         )
+
+
+def inverted(volume: WorkingVolume) -> WorkingVolume:
+    """The same tomogram with dark and bright exchanged."""
+    return replace(volume, normalise=replace(volume.normalise, sigma=-volume.normalise.sigma))
 
 
 def as_published(decision: Decision) -> Decision:

@@ -13,10 +13,12 @@ from etpick.config import TrainingConfig
 from etpick.data import Readable, Source, Window, WorkingVolume, make_source, open_volume
 from etpick.errors import TrainingError
 from etpick.geometry import working_spacing_A
+from etpick.ops.contrast import ContrastProbe
 from etpick.types import Box, Dataset, ParticleClass, Particles, TrainingItem
 
 HELD_OUT_SHARE: Final = 0.2  # of the labels of a tomogram that must both train and validate
 _MARGIN_VX: Final = 16
+_CLEAR: Final = 8.0  # standard errors by which particles differ from their surroundings
 _FEWEST: Final = 5  # labels to learn from, and labels to validate on where a region is held out
 
 Message = Callable[[str], None]
@@ -60,6 +62,7 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
     widths = " and ".join(f"{d / spacing:.1f}" for d in sorted({min(diameters), max(diameters)}))
     say(f"working spacing {spacing:.4g} Å: particles are {widths} voxels wide")
     volumes = [open_volume(i.tomogram, spacing, config) for i in items]
+    _check_contrast(volumes, items, say)
     if any(item.validate for item in items):
         learn: list[tuple[WorkingVolume, TrainingItem, Box | None]] = [
             (v, i, None) for v, i in zip(volumes, items, strict=True) if not i.validate
@@ -82,11 +85,34 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
             "validation_tomograms": [i.tomogram.name for _, i, _ in held],
             "native_spacing_A": natives,
             "partial_labels": dataset.partial_labels,
+            "particles_per_megavoxel": _density(sources),
             "negatives": sum(len(s.negatives) for s in sources),
             "labels": {c.name: sum(int((s.labels == n).sum()) for s in sources) for n, c in numbered},
             "validation_labels": {c.name: sum(len(v.truth.of_class(c.name)) for v in validation) for _, c in numbered},
         },
     )  # fmt: skip
+
+
+def _density(sources: Sequence[Source]) -> float:
+    """Labelled particles in a million working voxels of the training tomograms."""
+    voxels = sum(float(np.prod(s.volume.shape)) for s in sources)
+    return round(1e6 * sum(len(s.labels) for s in sources) / voxels, 3)
+
+
+def _check_contrast(volumes: Sequence[WorkingVolume], items: Sequence[TrainingItem], say: Message) -> None:
+    """Say where the particles of one tomogram are dark and those of another bright."""
+    shades: dict[str, list[str]] = {"dark": [], "bright": []}
+    for volume, item in zip(volumes, items, strict=True):
+        n = volume.normalise
+        probe = ContrastProbe(item.tomogram.data, n.mean - n.clip * n.sigma, n.mean + n.clip * n.sigma)
+        contrast = probe.at(item.real.positions)
+        if contrast.strength > _CLEAR:
+            shades["dark" if contrast.effect < 0 else "bright"].append(item.tomogram.name)
+    if all(shades.values()):
+        say(
+            f"particles are dark in {', '.join(shades['dark'])} and bright in {', '.join(shades['bright'])}: invert "
+            "one or the other, or the network has to learn both"
+        )
 
 
 def _check(dataset: Dataset, items: Sequence[TrainingItem]) -> None:
