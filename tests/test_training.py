@@ -204,6 +204,17 @@ def test_partial_training_adopts_unlabelled_particles_and_resumes_to_the_same_we
     assert same(whole, train_model(data, config, tmp_path / "m", resume=True))
 
 
+def test_tomograms_of_opposite_contrast_are_named():
+    items = list(dataset().items)
+    dark, particles = balls(1)
+    items[1] = TrainingItem(Tomogram(-np.asarray(dark.data), 10.0, "bright"), particles)
+    said = []
+    train_model(Dataset(CLASSES, tuple(items)), recipe(**QUICK, steps=1), on_progress=lambda p: said.append(p.message))
+    assert any("dark in balls0, balls2 and bright in bright: invert" in m for m in said)
+    train_model(dataset(), recipe(**QUICK, steps=1), on_progress=lambda p: said.append(p.message))
+    assert sum("bright in" in m for m in said) == 1
+
+
 def test_hard_places_lie_away_from_the_labelled_particles(tmp_path):
     config = recipe(**QUICK, steps=40, learning_rate=1e-2)
     with pytest.raises(Interrupted):

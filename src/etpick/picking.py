@@ -29,7 +29,7 @@ from etpick.types import Box, Particles, Tomogram
 logger = logging.getLogger(__name__)
 COARSEST_RATIO: Final = 2.5  # a tomogram this much coarser than the model's spacing has lost the particles
 FINEST_RATIO: Final = 0.1
-_FEW: Final = 0.25  # with less than this share of the particles usual in training, the contrast is doubted
+_FEW: Final = 0.6  # with less than this share of the particles usual in training, the contrast is doubted
 _FEWEST_INVERTED: Final = 4
 _SAMPLE_VX: Final = 128
 
@@ -111,7 +111,7 @@ class Picker:
             len(decision(search(Window(v, box), self.network, self.finder, self.config, self.device)))
             for v in (volume, inverted(volume))
         )
-        if other < max(_FEWEST_INVERTED, 3 * plain):
+        if other < max(_FEWEST_INVERTED, 2 * plain):
             return ""
         option = "without --invert" if self.config.invert else "with --invert"
         return (

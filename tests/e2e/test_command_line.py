@@ -116,6 +116,53 @@ def test_nothing_is_overwritten_without_being_told(work):
     assert "--overwrite" in etpick("init", work / "data", *classes, "--out", work / "project.toml", fails=True)
 
 
+@pytest.fixture
+def candidates(work):
+    """Every candidate of the third tomogram, with its score."""
+    etpick(
+        "pick", work / "model", work / "data" / "tomo_002.mrc", "--out", work / "all", "--min-score", 0, "--overwrite"
+    )
+    return read_picks(work / "all" / "tomo_002.csv")
+
+
+@pytest.mark.parametrize(("option", "value"), [("--precision", 0.8), ("--expected-false-positives", 1.5)])
+def test_thresholds_are_chosen_by_what_is_wanted_of_the_picks(work, candidates, tmp_path, option, value):
+    said = etpick("pick", work / "model", work / "data" / "tomo_002.mrc", "--out", tmp_path, option, value)
+    picks = read_picks(tmp_path / "tomo_002.csv")
+    assert 0 < len(picks) <= len(candidates)
+    wrong = float((1 - picks.scores).sum())
+    best = np.sort(candidates.scores)[::-1][: len(picks) + 1]
+    if option == "--precision":
+        assert picks.scores.mean() >= value
+        assert len(picks) == len(candidates) or best.mean() < value
+        assert "80% of the picks expected right" in said
+    else:
+        assert wrong <= value
+        assert len(picks) == len(candidates) or (1 - best).sum() > value
+        assert "at most 1.5 wrong picks expected" in said
+    assert f": {wrong:.0f} of them wrong to be expected" in said
+
+
+def test_two_thresholds_at_once_are_one_too_many(work, tmp_path):
+    said = etpick(
+        "pick", work / "model", work / "data" / "tomo_002.mrc", "--out", tmp_path, "--precision", 0.9, "--min-score",
+        0.5, fails=True,
+    )  # fmt: skip
+    assert "min_score and precision each choose the threshold: give one of them" in said
+
+
+def test_an_inverted_tomogram_is_named_and_invert_gives_the_same_picks(work, tmp_path):
+    source = open_tomogram(work / "data" / "tomo_002.mrc")
+    write_mrc(tmp_path / "tomo_002.mrc", -np.asarray(source.data, np.float32), 10.0)
+    said = etpick("pick", work / "model", tmp_path / "tomo_002.mrc", "--out", tmp_path / "a")
+    assert "tomo_002 looks inverted against the tomograms trained on" in said and "pick it with --invert" in said
+    said = etpick("pick", work / "model", tmp_path / "tomo_002.mrc", "--out", tmp_path / "b", "--invert")
+    assert "looks inverted" not in said
+    plain, inverted = (read_picks(f / "tomo_002.csv") for f in (work / "picks", tmp_path / "b"))
+    assert inverted.positions == pytest.approx(plain.positions, abs=0.1)
+    assert inverted.scores == pytest.approx(plain.scores, abs=1e-2)
+
+
 def test_resume_picks_only_what_is_missing(work, tmp_path):
     out = tmp_path / "picks"
     first, second = (work / "data" / f"tomo_00{i}.mrc" for i in (0, 1))
