@@ -39,9 +39,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     args = parser.parse_args()
-    runs = [run(args, seed) for seed in args.seeds]
-    summary = spread(runs)
-    keep(f"phantom-{args.network}", {"protocol": __doc__, "options": vars(args), "summary": summary, "runs": runs})
+    runs: list[dict[str, Any]] = []
+    for seed in args.seeds:
+        runs.append(run(args, seed))
+        content = {"protocol": __doc__, "options": vars(args), "summary": spread(runs), "runs": runs}
+        keep(f"phantom-{args.network}", content)
 
 
 if __name__ == "__main__":

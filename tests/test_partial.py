@@ -70,7 +70,9 @@ def test_doubtful_places_weigh_nothing_and_adopted_ones_are_painted():
         uncalibrated(CLASSES, 10.0),
         LIMITS,
     )
-    config = recipe(patch_vx=64, background_share=0.0, augmentation={"mirror": False, "warp_share": 0.0})
+    config = recipe(
+        patch_vx=64, background_share=0.0, augmentation={"mirror": False, "in_plane": False, "warp_share": 0.0}
+    )
     sampler = Sampler([judged], np.array([10.0, 6.0]), config, 2, np.zeros((0, 4)))
     labels, weights = sampler._labels(judged, np.array([31.5, 31.5, 31.5]), sampler._patch(0).warp)
     at = {x: (16, 16, x // 2) for x in (18, 32, 46)}

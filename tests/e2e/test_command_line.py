@@ -12,6 +12,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from etpick.checkpoint import load_state
@@ -161,6 +162,19 @@ def test_an_inverted_tomogram_is_named_and_invert_gives_the_same_picks(work, tmp
     plain, inverted = (read_picks(f / "tomo_002.csv") for f in (work / "picks", tmp_path / "b"))
     assert inverted.positions == pytest.approx(plain.positions, abs=0.1)
     assert inverted.scores == pytest.approx(plain.scores, abs=1e-2)
+
+
+def test_half_precision_keeps_the_picks(work, tmp_path, monkeypatch):
+    monkeypatch.setattr("etpick.inference.half_precision", lambda device: torch.autocast("cpu", enabled=False))
+    etpick("pick", work / "model", work / "data" / "tomo_002.mrc", "--out", tmp_path, "--min-score", 0.3)
+    monkeypatch.setattr("etpick.inference.half_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
+    etpick("pick", work / "model", work / "data" / "tomo_002.mrc", "--out", tmp_path / "b", "--min-score", 0.0)
+    whole, half = (read_picks(f / "tomo_002.csv") for f in (tmp_path, tmp_path / "b"))
+    assert len(whole) > 3
+    for position, score in zip(whole.positions, whole.scores, strict=True):
+        gap = np.linalg.norm(half.positions - position, axis=1)
+        assert gap.min() < 0.1
+        assert half.scores[gap.argmin()] == pytest.approx(score, abs=0.02)
 
 
 def test_resume_picks_only_what_is_missing(work, tmp_path):

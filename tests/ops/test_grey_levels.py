@@ -122,6 +122,17 @@ def test_a_class_that_could_not_be_validated_is_scored_like_the_others():
     assert score[1] > 0.6
 
 
+def test_hits_by_chance_among_the_lowest_do_not_flatten_the_curve():
+    rng = np.random.default_rng(1)
+    logits = rng.uniform(-6, 3, 3000)
+    particle = rng.random(3000) < 1 / (1 + np.exp(-3 * (logits + 1)))
+    raw, classes = 1 / (1 + np.exp(-logits)), np.zeros(3000, int)
+    by_chance = particle | (rng.random(3000) < 0.1)
+    score = fit_calibration(raw, classes, by_chance, np.ones(1, bool)).calibration(raw, classes)
+    assert expected_calibration_error(score, particle) < 0.03
+    assert score[logits < -3].max() < 0.02
+
+
 def test_a_histogram_alone_tells_particles_from_false_places_and_errs_on_the_safe_side():
     rng = np.random.default_rng(0)
     true = np.concatenate([np.ones(350, bool), np.zeros(250, bool)])

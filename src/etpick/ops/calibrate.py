@@ -17,6 +17,7 @@ _EDGE: Final = 1e-6
 _PRIOR: Final = 0.5  # pulls each class's offset towards the common one; a dozen picks outweigh it
 _FEWEST_SCORES: Final = 40  # of a histogram in which two groups could show
 _WIDTH_PRIOR: Final = 20.0  # keeps the false places' logits about one unit wide
+_CHANCE_PRIOR: Final = 2.0  # hits by chance are few
 _SHARE_PRIOR: Final = 1.0  # one picked particle more that was labelled: a share near 1 needs no proof
 
 
@@ -66,6 +67,9 @@ def fit_calibration(
     were left out at random, that is the positive–unlabelled model of Elkan and Noto (KDD 2008); the share is
     the height at which the hits level off as scores rise.
 
+    Some of the lowest candidates hit a particle by chance; without a floor for them, P(hit) = λ + (1 − λ) · score,
+    they would flatten the whole curve. λ is fitted and left out of the score.
+
     Platt's targets (one pick short of certainty) keep scores off 0 and 1. Without both right and wrong
     picks there is nothing to fit and the identity comes back.
     """
@@ -80,22 +84,24 @@ def fit_calibration(
     member = np.eye(count)[classes]
 
     def loss(v: FloatArray) -> tuple[float, FloatArray]:
-        slope, common, own = np.exp(v[0]), v[1], v[3:]
-        share = expit(v[2]) if partial else 1.0
+        slope, common, own = np.exp(v[0]), v[1], v[4:]
+        share, chance = expit(v[2]) if partial else 1.0, expit(v[3])
         score = expit(slope * x + common + member @ own)
-        p = np.clip(share * score, 1e-12, 1 - 1e-12)
-        value = -float((target * np.log(p) + (1 - target) * np.log1p(-p)).sum() + _SHARE_PRIOR * np.log(share))
-        by_p = (p - target) / (p * (1 - p))
-        error = by_p * share * score * (1 - score)
-        by_share = (float(by_p @ score) - _SHARE_PRIOR / share) * share * (1 - share)
-        gradient = [slope * (error @ x), error.sum(), by_share]
-        return value + _PRIOR * float((own**2).sum()), np.concatenate([gradient, member.T @ error + 2 * _PRIOR * own])
+        hit = chance + (1 - chance) * score
+        p = np.clip(share * hit, 1e-12, 1 - 1e-12)
+        value = -float((target * np.log(p) + (1 - target) * np.log1p(-p)).sum())
+        value += _PRIOR * float((own**2).sum()) - _SHARE_PRIOR * float(np.log(share)) + _CHANCE_PRIOR * float(chance)
+        by_p = (p - target) / (p * (1 - p)) * share
+        error = by_p * (1 - chance) * score * (1 - score)
+        by_share = (float(by_p @ hit) - _SHARE_PRIOR) * (1 - share)
+        by_chance = (float(by_p @ (1 - score)) + _CHANCE_PRIOR) * chance * (1 - chance)
+        gradient = [slope * (error @ x), error.sum(), by_share, by_chance]
+        return value, np.concatenate([gradient, member.T @ error + 2 * _PRIOR * own])
 
-    start = np.zeros(3 + count)
-    best = minimize(loss, start, jac=True, method="L-BFGS-B")
+    best = minimize(loss, np.array([0.0, 0.0, 0.0, -3.0, *np.zeros(count)]), jac=True, method="L-BFGS-B")
     v = best.x
     share = float(expit(v[2])) if partial else 1.0
-    calibration = Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[3:]), share)
+    calibration = Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[4:]), share)
     return Fit(calibration, -float(best.fun))
 
 
