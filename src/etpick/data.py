@@ -16,7 +16,7 @@ from etpick.geometry import rescale, rescaled_shape
 from etpick.ops.labels import label_diameters, render_labels
 from etpick.ops.normalise import Normalisation, central_moments, measure
 from etpick.ops.resample import apply_weights, axis_weights
-from etpick.ops.warp import Warp, random_warp, turned_block
+from etpick.ops.warp import Warp, mirror_block, random_warp
 from etpick.types import NEGATIVE, Box, FloatArray, ParticleClass, Particles, Shape3, Tomogram
 
 NEARLY_EQUAL: Final = 0.05
@@ -241,7 +241,7 @@ class Sampler:
         rng = np.random.default_rng((c.seed, 1, draw))
         source, place = self._place(rng, draw)
         warp = random_warp(
-            rng, c.patch_vx, mirror=a.mirror, in_plane=a.in_plane, warp=rng.random() < a.warp_share,
+            rng, c.patch_vx, mirror=a.mirror, warp=rng.random() < a.warp_share,
             rotation_deg=a.rotation_deg, scale=a.scale, elastic=a.elastic,
         )  # fmt: skip
         labels, weights = self._labels(self.sources[source], place, warp)
@@ -294,7 +294,7 @@ class Sampler:
         half = self.config.patch_vx // 2 if warp.moves_voxels_only else warp.reach
         corner = (place + 0.5).astype(int)
         block = source.volume.read(Box((*(corner - half).tolist(),), (*(corner + half).tolist(),)))
-        return turned_block(block, warp) if warp.moves_voxels_only else block
+        return mirror_block(block, warp) if warp.moves_voxels_only else block
 
     def _labels(self, source: Source, place: FloatArray, warp: Warp) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         labels = self._paint(source.centres, source.numbers, place, warp)

@@ -144,7 +144,7 @@ def validate(
         np.concatenate([_scores(p) for p in picks]),
         np.concatenate([raw.index_of(p) for p in picks]),
     )
-    located, classified = _hits(picks, truths, classes, spacing_A)
+    located = _hits(picks, truths, classes, spacing_A)
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
     complete, lenient = (fit_calibration(scores, index, located, labelled > 0, partial=p) for p in (False, True))
     calibration = (lenient if partial else complete).calibration
@@ -152,7 +152,7 @@ def validate(
     if partial:
         thresholds = (expected_f1_threshold(calibrated),) * len(classes)
     else:
-        thresholds = fit_thresholds(calibrated, index, located, classified, labelled)
+        thresholds = fit_thresholds(calibrated, index, located, labelled)
     decision = Decision(classes, spacing_A, calibration, thresholds)
     evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
     value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
@@ -168,55 +168,41 @@ def partial_value(precision: float, recall: float) -> float:
 
 
 def _hits(
-    picks: Sequence[Particles],
-    truths: Sequence[Particles],
-    classes: Sequence[ParticleClass],
-    spacing_A: float,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n,) whether each pick finds a particle, and whether it finds one of its own class."""
-    located, classified = [], []
-    for found, truth in zip(picks, truths, strict=True):
-        radii = radii_vx(truth, classes, spacing_A)
-        located.append(greedy_hits(found, truth, radii))
-        own = np.zeros(len(found), bool)
-        for c in classes:
-            mine, true = found.classes == c.name, truth.classes == c.name
-            own[mine] = greedy_hits(found.select(mine), truth.select(true), radii[true])
-        classified.append(own)
-    return np.concatenate(located), np.concatenate(classified)
+    picks: Sequence[Particles], truths: Sequence[Particles], classes: Sequence[ParticleClass], spacing_A: float
+) -> NDArray[np.bool_]:
+    """(n,) whether each pick finds a particle, of whatever class."""
+    pairs = zip(picks, truths, strict=True)
+    return np.concatenate([greedy_hits(found, truth, radii_vx(truth, classes, spacing_A)) for found, truth in pairs])
 
 
 def fit_thresholds(
-    scores: FloatArray,
-    classes: NDArray[np.intp],
-    located: NDArray[np.bool_],
-    classified: NDArray[np.bool_],
-    labelled: NDArray[np.integer],
+    scores: FloatArray, classes: NDArray[np.intp], located: NDArray[np.bool_], labelled: NDArray[np.integer]
 ) -> tuple[float, ...]:
-    """One threshold a class, for the best F1 of localisation plus mean F1 over classes.
+    """One threshold a class, for the best F1 of localisation plus the mean over classes of its picks' F1.
 
-    scores, classes, located, classified: (n,) for the validation picks; labelled: (c,) true particles. A
-    common threshold comes first; a class then leaves it only for a clear gain, since a class has few
-    validation particles. Between two picks the threshold lies half-way.
+    scores, classes, located: (n,) for the validation picks; labelled: (c,) true particles. A common threshold
+    comes first; a class then leaves it only for a clear gain, since a class has few validation particles. For
+    the same reason a pick of the wrong class that finds a particle counts as right: thresholds fitted to right
+    classes hold less well on another tomogram. Between two picks the threshold lies half-way.
     """
     if not located.any():
         return (0.5,) * len(labelled)
+    count = len(labelled)
 
     def gain(limits: FloatArray) -> float:
         kept = scores >= limits[classes]
-        place = 2 * (kept & located).sum() / (kept.sum() + labelled.sum())
-        right = np.bincount(classes[kept & classified], minlength=len(labelled))
-        f1 = 2 * right / np.maximum(np.bincount(classes[kept], minlength=len(labelled)) + labelled, 1)
-        return float(place + f1[labelled > 0].mean())
+        picks, right = (np.bincount(classes[rows], minlength=count) for rows in (kept, kept & located))
+        f1 = 2 * right / np.maximum(picks + labelled, 1)
+        return float(2 * right.sum() / (picks.sum() + labelled.sum()) + f1[labelled > 0].mean())
 
     levels = _levels(scores, located)
-    common = max(levels, key=lambda level: gain(np.full(len(labelled), level)))
-    limits = np.full(len(labelled), common)
+    common = max(levels, key=lambda level: gain(np.full(count, level)))
+    limits = np.full(count, common)
     for c in np.flatnonzero(labelled):
         own = _levels(scores[classes == c], located[classes == c])
-        trials = [np.where(np.arange(len(limits)) == c, level, limits) for level in own]
+        trials = [np.where(np.arange(count) == c, level, limits) for level in own]
         best = max(trials, key=gain, default=limits)
-        if gain(best) > gain(limits) + _LEAST_GAIN / len(limits):
+        if gain(best) > gain(limits) + _LEAST_GAIN / count:
             limits = best
     return tuple(float(level) for level in limits)
 

@@ -15,7 +15,6 @@ from etpick.types import FloatArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SWAP_YX: Final = np.eye(3)[[0, 2, 1]]
 _KNOTS: Final = 4  # elastic bending: a smooth field through 4×4×4 random shifts
 
 
@@ -33,8 +32,8 @@ class Warp:
 
     @property
     def moves_voxels_only(self) -> bool:
-        """Whether it only mirrors and turns by right angles, so that no interpolation is needed."""
-        return self.shift is None and bool(np.isin(np.abs(self.matrix), (0, 1)).all())
+        """Whether it only mirrors, so that no interpolation is needed."""
+        return self.shift is None and bool((np.abs(self.matrix) == np.eye(3)).all())
 
     @property
     def reach(self) -> int:
@@ -90,35 +89,27 @@ def random_warp(
     size: int,
     *,
     mirror: bool,
-    in_plane: bool,
     warp: bool,
     rotation_deg: float,
     scale: float,
     elastic: float,
 ) -> Warp:
-    """Draw a warp. Without `warp` it mirrors and turns by right angles at most, which costs no interpolation.
+    """Draw a warp. Without `warp` it mirrors at most, which costs no interpolation.
 
-    in_plane: turn about z, by any angle with `warp`. The missing wedge smears along z whatever the angle, so
-    that particles stay credible, which they would not, turned upside down. rotation_deg: largest angle, about
-    an axis drawn at random. scale: largest relative change of size. elastic: largest shift as a share of the
-    subtomogram's edge.
+    rotation_deg: largest angle, about an axis drawn at random. scale: largest relative change of size.
+    elastic: largest shift as a share of the subtomogram's edge.
     """
     flips = np.where(rng.random(3) < 0.5, -1.0, 1.0) if mirror else np.ones(3)
     if not warp:
-        swap = in_plane and rng.random() < 0.5
-        return Warp(size, (_SWAP_YX if swap else np.eye(3)) @ np.diag(flips))
+        return Warp(size, np.diag(flips))
     axis = rng.normal(size=3)
     angle = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
     rotation = Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix()
-    if in_plane:  # z comes first in our matrices; the axis is its own
-        rotation = rotation @ Rotation.from_rotvec([rng.uniform(-np.pi, np.pi), 0, 0]).as_matrix()
     matrix = rotation @ np.diag(flips) * rng.uniform(1 - scale, 1 + scale)
     shift = rng.uniform(-1, 1, (3, _KNOTS, _KNOTS, _KNOTS)) * rng.uniform(0, elastic) * size
     return Warp(size, matrix, shift)
 
 
-def turned_block(block: NDArray[np.float32], warp: Warp) -> NDArray[np.float32]:
-    """The block as a warp that only moves voxels would sample it."""
-    axes = np.abs(warp.matrix).argmax(axis=0)  # the source's axis for each axis of the result
-    backward = np.flatnonzero(warp.matrix[axes, range(3)] < 0)
-    return np.ascontiguousarray(np.flip(block.transpose(axes), axis=tuple(backward)))
+def mirror_block(block: NDArray[np.float32], warp: Warp) -> NDArray[np.float32]:
+    """The block as a warp that only mirrors would sample it."""
+    return np.ascontiguousarray(np.flip(block, axis=tuple(i for i in range(3) if warp.matrix[i, i] < 0)))
