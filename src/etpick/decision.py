@@ -14,7 +14,7 @@ from etpick.evaluation.curves import greedy_hits
 from etpick.evaluation.matching import radii_vx
 from etpick.evaluation.metrics import Evaluation, evaluate, f1_alpha
 from etpick.inference import Candidates
-from etpick.ops.calibrate import Calibration, fit_calibration, identity
+from etpick.ops.calibrate import Calibration, fit_calibration, identity, labelled_share
 from etpick.ops.peaks import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
@@ -23,7 +23,7 @@ _ADOPTED: Final = 0.5  # quantile of validated particles' raw scores from which 
 _DOUBTED: Final = 0.02  # quantile from which it is not taken for background
 _FEWEST: Final = 8  # validated particles of a class that make quantiles of its own
 _FEW_LABELLED: Final = 0.8  # below this share of labelled particles, labels declared complete look partial …
-_EVIDENCE: Final = 5.0  # … where the log-likelihood says so this clearly
+_EVIDENCE: Final = 8  # … where at least so many sure picks have no label
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,7 @@ class Validation:
     `value` ranks models: the mean of the F1^α of localisation and, with several classes, of classification.
     With partial labels precision is beyond reach, and the geometric mean of precision and recall, both
     against the labels, takes the place of F1^α: left-out labels change it by a constant factor (Lee and Liu,
-    ICML 2003). `unlabelled_evidence` is by how much the log-likelihood of the validation picks rises when
-    some of the particles may be unlabelled, `labelled_share` the share that were labelled then.
+    ICML 2003). `labelled_share` is the share of particles that were labelled, to judge by the `sure` picks.
     """
 
     decision: Decision
@@ -107,13 +106,13 @@ class Validation:
     evaluation: Evaluation
     candidates: int
     labelled_share: float = 1.0
-    unlabelled_evidence: float = 0.0
+    sure: int = 0
     bars: Bars | None = None
 
     @property
     def looks_partial(self) -> bool:
         """Whether many picks that look like particles were not labelled, beyond doubt."""
-        return self.labelled_share < _FEW_LABELLED and self.unlabelled_evidence > _EVIDENCE
+        return self.labelled_share < _FEW_LABELLED and (1 - self.labelled_share) * self.sure >= _EVIDENCE
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -146,8 +145,8 @@ def validate(
     )
     located = _hits(picks, truths, classes, spacing_A)
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
-    complete, lenient = (fit_calibration(scores, index, located, labelled > 0, partial=p) for p in (False, True))
-    calibration = (lenient if partial else complete).calibration
+    share, sure = labelled_share(scores, located)
+    calibration = fit_calibration(scores, index, located, labelled > 0, share=share if partial else 1.0)
     calibrated = calibration(scores, index)
     if partial:
         thresholds = (expected_f1_threshold(calibrated),) * len(classes)
@@ -156,10 +155,8 @@ def validate(
     decision = Decision(classes, spacing_A, calibration, thresholds)
     evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
     value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
-    return Validation(
-        decision, value, evaluation, len(scores), lenient.calibration.labelled_share,
-        lenient.log_likelihood - complete.log_likelihood, bars(scores, index, located, len(classes)),
-    )  # fmt: skip
+    limits = bars(scores, index, located, len(classes))
+    return Validation(decision, value, evaluation, len(scores), share, sure, limits)
 
 
 def partial_value(precision: float, recall: float) -> float:

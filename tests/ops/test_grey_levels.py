@@ -98,7 +98,7 @@ def test_calibrated_scores_are_frequencies_and_keep_their_order():
     raw, classes = rng.random(6000), rng.integers(0, 2, 6000)
     truth = 1 / (1 + np.exp(-(2 * np.log(raw / (1 - raw)) - 1 + classes)))
     hits = rng.random(6000) < truth
-    calibration = fit_calibration(raw[:3000], classes[:3000], hits[:3000], np.ones(2, bool)).calibration
+    calibration = fit_calibration(raw[:3000], classes[:3000], hits[:3000], np.ones(2, bool))
     scores = calibration(raw, classes)
     assert expected_calibration_error(scores[3000:], hits[3000:]) < 0.03
     assert expected_calibration_error(raw[3000:], hits[3000:]) > 0.05
@@ -108,7 +108,7 @@ def test_calibrated_scores_are_frequencies_and_keep_their_order():
 
 def test_without_wrong_picks_there_is_nothing_to_calibrate():
     raw = np.array([0.2, 0.9])
-    calibration = fit_calibration(raw, np.zeros(2, int), np.ones(2, bool), np.ones(1, bool)).calibration
+    calibration = fit_calibration(raw, np.zeros(2, int), np.ones(2, bool), np.ones(1, bool))
     assert calibration(raw, np.zeros(2, int)) == pytest.approx(raw)
 
 
@@ -116,7 +116,7 @@ def test_a_class_that_could_not_be_validated_is_scored_like_the_others():
     rng = np.random.default_rng(0)
     raw, classes = rng.random(400), np.repeat([0, 1], 200)
     hits = (rng.random(400) < raw) & (classes == 0)
-    calibration = fit_calibration(raw, classes, hits, np.array([True, False])).calibration
+    calibration = fit_calibration(raw, classes, hits, np.array([True, False]))
     score = calibration(np.array([0.8, 0.8]), np.array([0, 1]))
     assert score[1] == pytest.approx(score[0], abs=0.05)
     assert score[1] > 0.6
@@ -128,7 +128,7 @@ def test_hits_by_chance_among_the_lowest_do_not_flatten_the_curve():
     particle = rng.random(3000) < 1 / (1 + np.exp(-3 * (logits + 1)))
     raw, classes = 1 / (1 + np.exp(-logits)), np.zeros(3000, int)
     by_chance = particle | (rng.random(3000) < 0.1)
-    score = fit_calibration(raw, classes, by_chance, np.ones(1, bool)).calibration(raw, classes)
+    score = fit_calibration(raw, classes, by_chance, np.ones(1, bool))(raw, classes)
     assert expected_calibration_error(score, particle) < 0.03
     assert score[logits < -3].max() < 0.02
 

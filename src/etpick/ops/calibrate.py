@@ -18,7 +18,7 @@ _PRIOR: Final = 0.5  # pulls each class's offset towards the common one; a dozen
 _FEWEST_SCORES: Final = 40  # of a histogram in which two groups could show
 _WIDTH_PRIOR: Final = 20.0  # keeps the false places' logits about one unit wide
 _CHANCE_PRIOR: Final = 2.0  # hits by chance are few
-_SHARE_PRIOR: Final = 1.0  # one picked particle more that was labelled: a share near 1 needs no proof
+_PARTIAL_PRIOR: Final = 2.0  # the same with partial labels, of which one class may have got more than another
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,17 @@ def identity(classes: int) -> Calibration:
     return Calibration(1.0, (0.0,) * classes)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A calibration, and the log-likelihood of the validation picks under it."""
+def labelled_share(raw: FloatArray, hits: NDArray[np.bool_]) -> tuple[float, int]:
+    """The share of particles that were labelled, and how many picks it rests on.
 
-    calibration: Calibration
-    log_likelihood: float
+    Of the picks that score no less than the median pick that took a labelled particle, hardly one is false; so
+    the share of them that took one is the share that was labelled, where labels were left out at random
+    (positive–unlabelled learning as by Elkan and Noto, KDD 2008). 1 where nothing was hit.
+    """
+    if not hits.any():
+        return 1.0, 0
+    sure = raw >= np.median(raw[hits])
+    return float(hits[sure].mean()), int(sure.sum())
 
 
 def fit_calibration(
@@ -57,15 +62,13 @@ def fit_calibration(
     hits: NDArray[np.bool_] | FloatArray,
     labelled: NDArray[np.bool_],
     *,
-    partial: bool = False,
-) -> Fit:
+    share: float = 1.0,
+) -> Calibration:
     """Fit by penalised maximum likelihood to validation picks, `hits` saying which took a labelled particle.
 
     hits may also be chances in 0–1. labelled: (c,) whether a class had particles to validate on; one that had
-    none gets the common offset, and its picks, which could not be right, say nothing. With `partial` labels a
-    pick that took none may be right: P(hit) = labelled share · score, the share being fitted too. Where labels
-    were left out at random, that is the positive–unlabelled model of Elkan and Noto (KDD 2008); the share is
-    the height at which the hits level off as scores rise.
+    none gets the common offset, and its picks, which could not be right, say nothing. share: of the particles
+    that were labelled; P(hit) = share · score.
 
     Some of the lowest candidates hit a particle by chance; without a floor for them, P(hit) = λ + (1 − λ) · score,
     they would flatten the whole curve. λ is fitted and left out of the score.
@@ -78,31 +81,26 @@ def fit_calibration(
     raw, classes, hits = raw[known], classes[known], hits[known]
     right, wrong = float(hits.sum()), float((1.0 - hits).sum())
     if not right or not wrong:
-        return Fit(identity(count), 0.0)
+        return identity(count)
     target = hits * (right + 1) / (right + 2) + (1.0 - hits) / (wrong + 2)
     x = _logit(raw)
     member = np.eye(count)[classes]
+    prior = _PRIOR if share == 1 else _PARTIAL_PRIOR
 
     def loss(v: FloatArray) -> tuple[float, FloatArray]:
-        slope, common, own = np.exp(v[0]), v[1], v[4:]
-        share, chance = expit(v[2]) if partial else 1.0, expit(v[3])
+        slope, common, chance, own = np.exp(v[0]), v[1], expit(v[2]), v[3:]
         score = expit(slope * x + common + member @ own)
-        hit = chance + (1 - chance) * score
-        p = np.clip(share * hit, 1e-12, 1 - 1e-12)
+        p = np.clip(share * (chance + (1 - chance) * score), 1e-12, 1 - 1e-12)
         value = -float((target * np.log(p) + (1 - target) * np.log1p(-p)).sum())
-        value += _PRIOR * float((own**2).sum()) - _SHARE_PRIOR * float(np.log(share)) + _CHANCE_PRIOR * float(chance)
         by_p = (p - target) / (p * (1 - p)) * share
         error = by_p * (1 - chance) * score * (1 - score)
-        by_share = (float(by_p @ hit) - _SHARE_PRIOR) * (1 - share)
         by_chance = (float(by_p @ (1 - score)) + _CHANCE_PRIOR) * chance * (1 - chance)
-        gradient = [slope * (error @ x), error.sum(), by_share, by_chance]
-        return value, np.concatenate([gradient, member.T @ error + 2 * _PRIOR * own])
+        gradient = np.concatenate([[slope * (error @ x), error.sum(), by_chance], member.T @ error + 2 * prior * own])
+        return value + prior * float((own**2).sum()) + _CHANCE_PRIOR * float(chance), gradient
 
-    best = minimize(loss, np.array([0.0, 0.0, 0.0, -3.0, *np.zeros(count)]), jac=True, method="L-BFGS-B")
-    v = best.x
-    share = float(expit(v[2])) if partial else 1.0
-    calibration = Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[4:]), share)
-    return Fit(calibration, -float(best.fun))
+    start = np.array([0.0, 0.0, -3.0, *np.zeros(count)])
+    v = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    return Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[3:]), share)
 
 
 def fit_histogram(raw: FloatArray) -> Calibration | None:
@@ -136,7 +134,7 @@ def fit_histogram(raw: FloatArray) -> Calibration | None:
     chance[order] = np.maximum.accumulate((particles / (noise + particles))[order])
     if v[2] - v[0] < np.exp(v[1]) or not 0 < chance.mean() < 1:
         return None
-    return fit_calibration(raw, np.zeros(len(x), np.intp), chance, np.ones(1, bool)).calibration
+    return fit_calibration(raw, np.zeros(len(x), np.intp), chance, np.ones(1, bool))
 
 
 def _logit(raw: FloatArray) -> FloatArray:
