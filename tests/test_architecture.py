@@ -14,7 +14,7 @@ LAYERS = [
     {"config", "geometry", "pacing", "tiles"},
     {"io", "ops"},
     {"nn", "evaluation", "simulate"},
-    {"data"},
+    {"data", "exclusion"},
     {"inference"},
     {"decision"},
     {"checkpoint", "partial", "preparation", "inspection"},

@@ -10,17 +10,21 @@ from typing import Any
 from numpy.typing import NDArray
 
 from etpick.checkpoint import DESCRIPTION, Model, load_model, stored_config
-from etpick.config import TrainingConfig, build, recipe
+from etpick.config import PickingConfig, TrainingConfig, build, recipe
 from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
+from etpick.exclusion import Masks
+from etpick.io.masks import find_masks
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
 from etpick.io.star import StarStyle
-from etpick.io.tomograms import find_tomograms, open_tomogram
+from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.picking import Found, Picker
+from etpick.report.page import write_report
+from etpick.report.picked import picking_report
 from etpick.training import OnProgress, train_model
-from etpick.types import Dataset, ParticleClass, Particles, Tomogram
+from etpick.types import Dataset, ParticleClass, Particles, Tomogram, Volume
 
 
 def train(
@@ -60,17 +64,25 @@ def pick(
     tomogram: Path | str | NDArray[Any] | Tomogram,
     *,
     spacing_A: float | None = None,
+    mask: Path | str | NDArray[Any] | None = None,
+    avoid_mask: Path | str | NDArray[Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Particles:
     """Find the particles of one tomogram, best first, in its own voxels.
 
-    An array [z, y, x] needs `spacing_A`. `options` are fields of `etpick.config.PickingConfig`, for example
-    min_score, device. Raises EtpickError.
+    An array [z, y, x] needs `spacing_A`. Where `mask` is zero nothing is picked, and nothing where `avoid_mask`
+    is not; both may have another binning than the tomogram. `options` are fields of
+    `etpick.config.PickingConfig`, for example min_score, gold, device. Raises EtpickError.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     picker = Picker(loaded, **options)
-    return picker(open_tomogram(tomogram, spacing_A=spacing_A), on_progress).picks
+    masks = Masks(_opened(mask), _opened(avoid_mask))
+    return picker(open_tomogram(tomogram, spacing_A=spacing_A), on_progress, masks=masks).picks
+
+
+def _opened(mask: Path | str | NDArray[Any] | None) -> Volume | None:
+    return open_mask(Path(mask)) if isinstance(mask, (str, Path)) else mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +102,9 @@ def pick_files(
     spacing_A: float | None = None,
     star_style: StarStyle = "relion4",
     star_binning: float = 1.0,
+    mask: Path | str | None = None,
+    avoid_mask: Path | str | None = None,
+    report: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     on_start: Callable[[Path, int, int], None] | None = None,
@@ -100,13 +115,15 @@ def pick_files(
     """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
 
     `star_style` is relion4 (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
-    `resume` passes over tomograms whose files are there already. Nothing is picked where a file would be
-    overwritten or two tomograms share a name. A tomogram that cannot be read is left out and named in the
-    InputError raised at the end.
+    `mask` and `avoid_mask` (see `pick`) are files for a single tomogram, or folders with masks of the tomograms'
+    names. `report` adds OUT/NAME.html, a page of pictures and counts to look at. `resume` passes over tomograms
+    whose files are there already. Nothing is picked where a file would be overwritten, two tomograms share a
+    name, or a mask is missing. A tomogram that cannot be read is left out and named in the InputError raised at
+    the end.
     """
     picker = Picker(load_model(model), **options)
     paths, folder = find_tomograms(tomograms), Path(out)
-    targets = {path: _targets(path, folder) for path in paths}
+    targets = {path: _targets(path, folder, report) for path in paths}
     _check_targets(targets)
     if resume:
         paths = [p for p in paths if not all(t.exists() for t in targets[p])]
@@ -116,22 +133,28 @@ def pick_files(
             f"{there[0]} exists already{f' and {len(there) - 1} more' if len(there) > 1 else ''}: choose another "
             "folder with --out, pick only what is missing with --resume, or replace them with --overwrite"
         )
+    allowed, avoided = find_masks(mask, paths, "--mask"), find_masks(avoid_mask, paths, "--avoid-mask")
     done, failed = [], []
     for number, path in enumerate(paths):
         if on_start:
             on_start(path, number, len(paths))
         try:
             tomogram = open_tomogram(path, spacing_A=spacing_A)
-            found = picker(tomogram, on_progress)
+            masks = Masks(_opened(allowed.get(path)), _opened(avoided.get(path)))
+            found = picker(tomogram, on_progress, masks=masks)
         except InputError as error:  # one bad file must not cost a night's work on the others
             failed.append(str(error))
             continue
         names = [c.name for c in picker.model.classes]
-        for target in targets[path]:
+        csv, star, *page = targets[path]
+        for target in (csv, star):
             write_picks(
                 target, found.picks, tomogram_shape=tomogram.shape, classes=names, style=star_style,
                 binning=star_binning, overwrite=overwrite,
             )  # fmt: skip
+        for target in page:
+            choices = _choices(picker.config, mask=allowed.get(path), avoid_mask=avoided.get(path))
+            write_report(target, picking_report(tomogram, found, picker.model, choices), overwrite=overwrite)
         done.append(Picked(tomogram, found, targets[path]))
         if on_done:
             on_done(done[-1])
@@ -141,11 +164,18 @@ def pick_files(
     return done
 
 
-def _targets(path: Path, folder: Path) -> tuple[Path, ...]:
+def _targets(path: Path, folder: Path, report: bool) -> tuple[Path, ...]:
     from etpick.io.table import tomogram_name
 
     name = tomogram_name(path)
-    return folder / f"{name}.csv", folder / f"{name}.star"
+    return tuple(folder / f"{name}.{suffix}" for suffix in ("csv", "star", *(["html"] if report else [])))
+
+
+def _choices(config: PickingConfig, **masks: Path | None) -> dict[str, str]:
+    """The options of a picking that differ from what is usual."""
+    usual = PickingConfig().model_dump()
+    given = {name: value for name, value in config.model_dump().items() if value != usual[name]}
+    return {name: str(value) for name, value in (given | masks).items() if value is not None}
 
 
 def _check_targets(targets: Mapping[Path, tuple[Path, ...]]) -> None:

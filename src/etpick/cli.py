@@ -74,7 +74,7 @@ def _from_config(kind: type[PickingConfig | TrainingConfig], *names: str) -> Cal
 
     def decorate(command: Any) -> Any:
         for name in reversed(names):
-            flag = _FLAGS.get(name, "--" + name.replace("_vx", "").replace("_", "-"))
+            flag = _FLAGS.get(name, "--" + name.replace("_vx", "").replace("_A", "").replace("_", "-"))
             option_type: Any = int if name in _INTEGERS else str if name == "device" else float
             text = f"{kind.model_fields[name].description or name.replace('_', ' ')}{_default(kind, name)}"
             command = click.option(flag, name, type=option_type, default=None, help=text)(command)
@@ -218,6 +218,17 @@ def train(project: Path, **options: Any) -> None:
 @click.option("--label-free", is_flag=True, help=PickingConfig.model_fields["label_free"].description)
 @click.option("--invert", is_flag=True, help=PickingConfig.model_fields["invert"].description)
 @_from_config(PickingConfig, "tile_vx", "device")
+@_from_config(PickingConfig, "edge_A")
+@click.option("--slab", is_flag=True, help=PickingConfig.model_fields["slab"].description)
+@_from_config(PickingConfig, "slab_margin_A")
+@click.option("--gold", is_flag=True, help=PickingConfig.model_fields["gold"].description)
+@_from_config(PickingConfig, "gold_margin_A")
+@click.option("--mask", type=FILE, help="pick only where this volume is not zero (any binning); for several tomograms "
+              "a folder with masks of their names, t1.mrc or t1_mask.mrc")  # fmt: skip
+@click.option("--avoid-mask", type=FILE, help="pick nothing where this volume is not zero, such as membranes; "
+              "likewise a folder")  # fmt: skip
+@_from_config(PickingConfig, "avoid_margin_A")
+@click.option("--report", is_flag=True, help="also write OUT/NAME.html: pictures of picks and zones, scores, counts")
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
 @click.option("--star-style", type=click.Choice(["relion4", "relion5"]), default="relion4", show_default=True,
               help="relion4: voxels; relion5: Å from the tomogram's centre")  # fmt: skip
@@ -229,7 +240,8 @@ def train(project: Path, **options: Any) -> None:
 def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
     """Find the particles in tomograms.
 
-    TOMOGRAMS are files or folders; each gets OUT/NAME.csv and OUT/NAME.star.
+    TOMOGRAMS are files or folders; each gets OUT/NAME.csv and OUT/NAME.star. What lies at the edge, outside the
+    lamella, at gold or at a mask can be left out; sizes are in Å.
     """
     from etpick import api
 
@@ -350,7 +362,7 @@ class _Bars:
         self.say(f"{picked.tomogram.name}: {counts or 'no picks'} → {picked.files[0]}")
         if len(picks):
             self.say(f"  {picked.found.how}: {picked.found.expected_wrong:.0f} of them wrong to be expected")
-        for remark in (picked.found.why_empty, picked.found.warning):
+        for remark in (picked.found.what_was_left_out, picked.found.why_empty, picked.found.warning):
             if remark:
                 self.say(f"  {remark}")
 

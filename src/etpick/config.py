@@ -78,8 +78,21 @@ class TrainingConfig(_Frozen):
         return self
 
 
-class PickingConfig(_Frozen):
-    """How a tomogram is picked."""
+class ExclusionConfig(_Frozen):
+    """Where not to pick. Masks belong to tomograms and are given beside them; their margin is here."""
+
+    edge_A: float = Field(0.0, ge=0, description="pick nothing nearer than this many Å to the tomogram's edges")
+    slab: bool = Field(False, description="pick only in the lamella, found from the contrast along z")
+    slab_margin_A: float = Field(
+        0.0, description="Å that a pick must keep from the lamella's faces; negative: may lie beyond them"
+    )
+    gold: bool = Field(False, description="pick nothing at gold beads and other blobs far darker than protein")
+    gold_margin_A: float = Field(100.0, ge=0, description="Å around the gold where nothing is picked")
+    avoid_margin_A: float = Field(0.0, ge=0, description="Å around the mask to avoid where nothing is picked")
+
+
+class PickingConfig(ExclusionConfig):
+    """How a tomogram is picked, and where not."""
 
     tile_vx: int | None = Field(
         None, ge=32, description="edge of a tile in working voxels; from free memory if not given"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +21,11 @@ from etpick.decision import (
     uncalibrated,
 )
 from etpick.errors import SpacingError
+from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
 from etpick.inference import Candidates, choose_device, search
 from etpick.nn.networks import Network
 from etpick.ops.calibrate import fit_histogram, identity
-from etpick.types import Box, Particles, Tomogram
+from etpick.types import Box, FloatArray, Particles, Tomogram
 
 logger = logging.getLogger(__name__)
 COARSEST_RATIO: Final = 2.5  # a tomogram this much coarser than the model's spacing has lost the particles
@@ -40,7 +41,9 @@ class Found:
 
     `all` holds every candidate with its score, `picks` those above the thresholds of `decision`, both in the
     file's voxels; `how` says in a sentence how the thresholds were chosen, `why_empty` why there are no
-    picks, where there are none, and `warning` what looks wrong with the tomogram.
+    picks, where there are none, and `warning` what looks wrong with the tomogram. `excluded` holds the
+    candidates in the `zones` where nothing is picked, `left_out` those of them that would have been picks;
+    they are not in `all`, and had no say in thresholds or in which of two neighbours is kept.
     """
 
     picks: Particles
@@ -49,6 +52,17 @@ class Found:
     how: str = ""
     why_empty: str = ""
     warning: str = ""
+    zones: Zones | None = None
+    excluded: Excluded = field(default_factory=Excluded)
+    left_out: Excluded = field(default_factory=Excluded)
+
+    @property
+    def what_was_left_out(self) -> str:
+        """`12 picks left out: 7 near gold (…), …`; "" where no zone was asked for."""
+        if self.zones is None or not self.zones.asked:
+            return ""
+        count = len(self.left_out)
+        return f"{count or 'no'} pick{'s' if count != 1 else ''} left out: {sentence(self.left_out, self.zones)}"
 
     @property
     def expected_wrong(self) -> float:
@@ -71,19 +85,32 @@ class Picker:
         self.finder = model.finder(self.config)
         self.decision = as_published(model.decision) if self.config.binary else model.decision
 
-    def __call__(self, tomogram: Tomogram, on_progress: Callable[[int, int], None] | None = None) -> Found:
-        """Find the particles of a tomogram. Raises SpacingError, InputError (NaN, no image)."""
+    def __call__(
+        self,
+        tomogram: Tomogram,
+        on_progress: Callable[[int, int], None] | None = None,
+        *,
+        masks: Masks | None = None,
+    ) -> Found:
+        """Find the particles of a tomogram. Raises SpacingError, InputError (NaN, no image, a mask of other shape)."""
         check_spacing(tomogram, self.model.spacing_A)
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
+        zones = find_zones(tomogram, self.config, masks)
         volume = inverted(volume) if self.config.invert else volume
         candidates = search(volume, self.network, self.finder, self.config, self.device, on_progress)
+        barred = zones.of(in_file(candidates.positions, volume)) != ""
+        excluded, candidates = candidates.select(barred), candidates.select(~barred)
         decision, how = self._calibrated(candidates)
         everything = decision.all(candidates)
         decision, chosen = self._with_thresholds(decision, everything)
-        everything = self._in_file(everything, volume)
-        picks = decision.keep(everything)
-        why_empty = "" if len(picks) else self._why_empty(everything, decision)
-        return Found(picks, everything, decision, f"{chosen}, {how}", why_empty, self._doubt(volume, decision, picks))
+        everything, others = (_in_file(p, volume) for p in (everything, decision.all(excluded)))
+        picks, held = decision.keep(everything), zones.holding(others)
+        return Found(
+            picks, everything, decision, f"{chosen}, {how}",
+            why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
+            warning=self._doubt(volume, decision, picks),
+            zones=zones, excluded=held, left_out=zones.holding(decision.keep(others)),
+        )  # fmt: skip
 
     def _calibrated(self, candidates: Candidates) -> tuple[Decision, str]:
         """The model's decision, or one whose scores come from this tomogram's histogram, and what it rests on."""
@@ -135,12 +162,9 @@ class Picker:
             return decision, "thresholds stored with the model"
         return replace(decision, thresholds=(limit,) * len(decision.classes)), how
 
-    def _in_file(self, picks: Particles, volume: WorkingVolume) -> Particles:
-        positions = np.clip(volume.to_file(picks.positions), -0.5, np.array(volume.tomogram.shape) - 0.5)
-        t = volume.tomogram
-        return replace(picks, positions=positions, spacing_A=t.spacing_A, tomogram=t.name)
-
-    def _why_empty(self, everything: Particles, decision: Decision) -> str:
+    def _why_empty(self, everything: Particles, excluded: Excluded, zones: Zones, decision: Decision) -> str:
+        if len(excluded) and not len(everything):
+            return f"all {len(excluded)} candidates lie in excluded zones: {sentence(excluded, zones)}"
         if not len(everything):
             return (
                 "the score map has no maximum above its floor anywhere: check the contrast (particles must be as "
@@ -151,6 +175,16 @@ class Picker:
             f"{len(everything)} candidates were found, the best with score {best:.3f}, but none reaches the "
             f"threshold ({min(decision.thresholds):.3f} at the lowest): lower it with --min-score to see them"
         )
+
+
+def _in_file(picks: Particles, volume: WorkingVolume) -> Particles:
+    t = volume.tomogram
+    return replace(picks, positions=in_file(picks.positions, volume), spacing_A=t.spacing_A, tomogram=t.name)
+
+
+def in_file(positions: FloatArray, volume: WorkingVolume) -> FloatArray:
+    """(n, 3) zyx working voxels → voxels of the tomogram's file, none outside it."""
+    return np.clip(volume.to_file(positions), -0.5, np.array(volume.tomogram.shape) - 0.5)
 
 
 def inverted(volume: WorkingVolume) -> WorkingVolume:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from etpick.errors import InputError, SpacingError
 from etpick.io.mrc import MrcVolume, read_mrc
 from etpick.io.table import tomogram_name
-from etpick.types import Tomogram
+from etpick.types import Tomogram, Volume
 
 _UNKNOWN = (float("nan"),) * 3
 
@@ -110,6 +110,15 @@ def _checked(tomogram: Tomogram) -> Tomogram:
     if tomogram.data.dtype.kind not in "iuf":
         raise InputError(f"{tomogram.name} holds {tomogram.data.dtype}, not real numbers")
     return tomogram
+
+
+def open_mask(path: Path) -> Volume:
+    """The voxels [z, y, x] of a mask, numbers or truth values, mapped into memory; its spacing does not matter.
+
+    Raises InputError where there is no such file or it is no volume.
+    """
+    data = _reader(path)(path).data
+    return data if data.dtype == bool else _checked(Tomogram(data, 1.0, path.name)).data
 
 
 def find_tomograms(paths: Iterable[Path | str]) -> list[Path]:

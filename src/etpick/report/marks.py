@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,8 +13,8 @@ from etpick.evaluation.matching import radii_vx
 from etpick.evaluation.metrics import match_particles
 from etpick.types import FloatArray, ParticleClass, Particles
 
-State = Literal["right", "other class", "wrong", "missed", "pick"]
-STATES: tuple[State, ...] = ("right", "other class", "wrong", "missed", "pick")
+State = Literal["right", "other class", "wrong", "missed", "pick", "left out"]
+STATES: tuple[State, ...] = ("right", "other class", "wrong", "missed", "pick", "left out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,8 @@ class Marks:
     """Spheres to draw: positions (n, 3) zyx and radii (n,) in voxels, states (n,) and class names (n,).
 
     States: `right` and `other class` are picks paired with a particle, `wrong` picks without one,
-    `missed` particles without a pick, `pick` a pick of which nothing is known.
+    `missed` particles without a pick, `pick` a pick of which nothing is known, `left out` what would have
+    been one if it did not lie in an excluded zone.
     """
 
     positions: FloatArray
@@ -32,6 +33,31 @@ class Marks:
 
     def __len__(self) -> int:
         return len(self.states)
+
+    def __add__(self, others: Marks) -> Marks:
+        """These marks and others."""
+        names = ("positions", "radii", "states", "classes")
+        return Marks(*(np.concatenate([getattr(self, name), getattr(others, name)]) for name in names))
+
+
+@dataclass(frozen=True)
+class View:
+    """A plane through a tomogram: the axis that it cuts (0 z, 1 y, 2 x), and the voxel at which it does."""
+
+    axis: int
+    index: int
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """The axes that point up and to the right."""
+        up, right = (axis for axis in range(3) if axis != self.axis)
+        return up, right
+
+    @property
+    def name(self) -> str:
+        """For a caption: `xy, z = 31`."""
+        up, right = self.shown
+        return f"{'zyx'[right]}{'zyx'[up]}, {'zyx'[self.axis]} = {self.index}"
 
 
 def mark(picks: Particles, truth: Particles | None, classes: Sequence[ParticleClass], spacing_A: float) -> Marks:
@@ -53,13 +79,20 @@ def mark(picks: Particles, truth: Particles | None, classes: Sequence[ParticleCl
     )
 
 
-def busiest_slices(marks: Marks, depth: int, count: int) -> list[int]:
-    """At most `count` slices z, ascending, that cut the most spheres and lie a diameter apart.
+def mark_left_out(particles: Particles, classes: Sequence[ParticleClass], spacing_A: float) -> Marks:
+    """Marks of particles that lie in excluded zones."""
+    marks = mark(particles, None, classes, spacing_A)
+    return replace(marks, states=np.full(len(marks), "left out"))
 
-    The middle slice where there is nothing to cut.
+
+def busiest_slices(marks: Marks, depth: int, count: int, axis: int = 0) -> list[int]:
+    """At most `count` slices, ascending, that cut the most spheres and lie a diameter apart.
+
+    Slices are perpendicular to an axis on which the volume has `depth` voxels, z unless said otherwise. The
+    middle slice where there is nothing to cut.
     """
     z = np.arange(depth)
-    cut = (np.abs(z[:, None] - marks.positions[:, 0]) < marks.radii).sum(axis=1)
+    cut = (np.abs(z[:, None] - marks.positions[:, axis]) < marks.radii).sum(axis=1)
     apart = 2 * float(marks.radii.max()) if len(marks) else 0.0
     chosen: list[int] = []
     while len(chosen) < count and cut.max() > 0:

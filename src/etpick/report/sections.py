@@ -140,8 +140,8 @@ def confusion_section(case: Case) -> Section | None:
     return Section("What was taken for what", tables=(table,))
 
 
-def scores_section(case: Case) -> Section | None:
-    """The histogram of scores."""
+def scores_section(case: Case, note: str = "") -> Section | None:
+    """The histogram of scores; `note` says how the thresholds were chosen."""
     scored = [p for p in case.scored if len(p) and p.scores is not None]
     if not scored:
         return None
@@ -152,6 +152,8 @@ def scores_section(case: Case) -> Section | None:
     )
     if case.thresholds:
         text += " What scores less than the dashed line of its class is not kept."
+    if note:
+        text += f" {note[0].upper()}{note[1:]}."
     if case.truths is not None:
         pairs = zip(case.scored, case.truths, case.spacings_A, strict=True)
         hits = np.concatenate([greedy_hits(p, t, radii_vx(t, case.classes, s)) for p, t, s in pairs])

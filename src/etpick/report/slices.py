@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etpick.report.marks import STATES, Marks, busiest_slices, mark
+from etpick.report.marks import STATES, Marks, View, busiest_slices, mark
+from etpick.report.shading import shade
 from etpick.types import ParticleClass, Particles, Tomogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Apart in lightness as well as in hue; a wrong pick also wears a cross, a missed particle a dashed circle.
+    from etpick.exclusion import Zones
+
+# Apart in lightness as well as in hue; wrong and left-out picks also wear a cross, missed particles a dashed circle.
 STATE_COLORS: Mapping[str, str] = {
     "right": "#37d67a",
     "other class": "#4db5ff",
     "wrong": "#ff4d4d",
     "missed": "#ffc533",
+    "left out": "#ffffff",
 }
+CROSSED: Final = ("wrong", "left out")
 _CONTRAST_PERCENTILES = (1.0, 99.0)
 _INCHES = 5.0
 _LEAST_RADIUS = 0.3  # of the particle's: smaller circles only clutter the slice
@@ -68,7 +73,7 @@ def draw_marks(
         box = (i / len(slices), extra / 2 / (panel + extra), 1 / len(slices), panel / (panel + extra))
         margin = 0.012 / len(slices) if titles else 0.0
         axes = figure.add_axes((box[0] + margin / 2, box[1], box[2] - margin, box[3]))
-        _draw_slice(axes, tomogram, marks, classes, z)
+        _draw_view(axes, tomogram, marks, classes, View(0, z))
         if titles:
             axes.set_title(f"z = {z}", fontsize=11, pad=5)
     if titles:
@@ -76,10 +81,26 @@ def draw_marks(
     return figure
 
 
-def slab(tomogram: Tomogram, z: int, half: int) -> NDArray[np.float32]:
-    """Mean over slices z − half … z + half, stretched to 0–1 between its 1st and 99th percentile."""
-    low, high = max(z - half, 0), min(z + half + 1, tomogram.shape[0])
-    mean = np.asarray(tomogram.data[low:high], dtype=np.float32).mean(axis=0)
+def draw_view(
+    tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], view: View, zones: Zones | None = None
+) -> Figure:
+    """One plane through a tomogram, seen along any axis, with the zones where nothing is picked shaded."""
+    from matplotlib.figure import Figure
+
+    up, right = view.shown
+    figure = Figure(figsize=(_INCHES, _INCHES * tomogram.shape[up] / tomogram.shape[right]), facecolor="none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    _draw_view(axes, tomogram, marks, classes, view)
+    if zones is not None:
+        shade(axes, zones, view)
+    return figure
+
+
+def slab(tomogram: Tomogram, index: int, half: int, axis: int = 0) -> NDArray[np.float32]:
+    """Mean over slices index − half … index + half, stretched to 0–1 between its 1st and 99th percentile."""
+    low, high = max(index - half, 0), min(index + half + 1, tomogram.shape[axis])
+    cut = tuple(slice(low, high) if a == axis else slice(None) for a in range(3))
+    mean = np.asarray(tomogram.data[cut], dtype=np.float32).mean(axis=axis)
     dark, bright = np.percentile(mean, _CONTRAST_PERCENTILES)
     return np.asarray(np.clip((mean - dark) / max(float(bright - dark), 1e-12), 0, 1), dtype=np.float32)
 
@@ -97,49 +118,48 @@ def round_length_nm(longest_nm: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= longest_nm * (1 + 1e-9))
 
 
-def _draw_slice(axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], z: int) -> None:
-    _, height, width = tomogram.shape
+def _draw_view(axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], view: View) -> None:
+    height, width = (tomogram.shape[axis] for axis in view.shown)
     smallest = min((c.diameter_A / 2 / tomogram.spacing_A for c in classes), default=3.0)
     axes.imshow(
-        slab(tomogram, z, max(1, round(smallest / 3))), cmap="gray", vmin=0, vmax=1, origin="lower",
+        slab(tomogram, view.index, max(1, round(smallest / 3)), view.axis), cmap="gray", vmin=0, vmax=1, origin="lower",
         interpolation="lanczos", aspect="auto",
     )  # fmt: skip
     axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
     axes.set_axis_off()
-    radii = np.sqrt(np.clip(marks.radii**2 - (marks.positions[:, 0] - z) ** 2, 0, None))
+    radii = np.sqrt(np.clip(marks.radii**2 - (marks.positions[:, view.axis] - view.index) ** 2, 0, None))
     for state in STATES:
         shown = (radii > _LEAST_RADIUS * marks.radii) & (marks.states == state)
         if shown.any():
-            _circles(axes, marks, radii, shown, state, colors_of(classes))
-    _scale_bar(axes, tomogram)
+            _circles(axes, marks, radii, shown, state, colors_of(classes), view)
+    _scale_bar(axes, tomogram.spacing_A, height, width)
 
 
 def _circles(
     axes: Axes, marks: Marks, radii: NDArray[np.float64], shown: NDArray[np.bool_], state: str,
-    class_colors: Mapping[str, str],
+    class_colors: Mapping[str, str], view: View,
 ) -> None:  # fmt: skip
     from matplotlib.collections import EllipseCollection
     from matplotlib.patheffects import withStroke
 
-    yx = marks.positions[shown, 1:]
+    up, right = marks.positions[shown][:, view.shown].T
     color: Any = STATE_COLORS.get(state) or [class_colors[str(name)] for name in marks.classes[shown]]
     halo: list[Any] = [withStroke(linewidth=2.6, foreground="#00000090")]
     circles = EllipseCollection(
-        2 * radii[shown], 2 * radii[shown], np.zeros(len(yx)), units="xy", offsets=yx[:, ::-1],
+        2 * radii[shown], 2 * radii[shown], np.zeros(len(up)), units="xy", offsets=np.column_stack([right, up]),
         offset_transform=axes.transData, facecolors="none", edgecolors=color, linewidths=1.5,
         linestyles=[DASHES if state == "missed" else "-"],
     )  # fmt: skip
     circles.set_path_effects(halo)
     axes.add_collection(circles, autolim=False)
-    if state == "wrong":
-        axes.scatter(yx[:, 1], yx[:, 0], s=14, marker="x", c=color, linewidths=1.2, path_effects=halo)
+    if state in CROSSED:
+        axes.scatter(right, up, s=14, marker="x", c=color, linewidths=1.2, path_effects=halo)
 
 
-def _scale_bar(axes: Axes, tomogram: Tomogram) -> None:
+def _scale_bar(axes: Axes, spacing_A: float, height: int, width: int) -> None:
     from matplotlib.patches import Rectangle
 
-    _, height, width = tomogram.shape
-    nm_per_voxel = tomogram.spacing_A / 10
+    nm_per_voxel = spacing_A / 10
     length_nm = round_length_nm(0.3 * width * nm_per_voxel)
     x, y, thick = 0.03 * width, 0.03 * height, 0.011 * width
     bar = Rectangle((x, y), length_nm / nm_per_voxel, thick, facecolor="white", edgecolor="#000000a0", linewidth=0.8)
