@@ -189,7 +189,7 @@ def test_places_marked_as_no_particle_are_learnt_from_and_never_counted_as_parti
     assert sum(model.trained_on["labels"].values()) == sum(len(i.particles) for i in data.items if not i.validate)
 
 
-def test_partial_training_adopts_unlabelled_particles_and_resumes_to_the_same_weights(tmp_path):
+def test_partial_training_leaves_out_unlabelled_particles_and_resumes_to_the_same_weights(tmp_path):
     items = tuple(
         replace(i, particles=i.particles.select(slice(None, None, 2 if not i.validate else 1))) for i in dataset().items
     )
@@ -197,8 +197,8 @@ def test_partial_training_adopts_unlabelled_particles_and_resumes_to_the_same_we
     config = recipe(**QUICK | {"validations": 5}, steps=250, learning_rate=5e-3)
     said = []
     whole = train_model(data, config, on_progress=lambda p: said.append(p.message))
-    adopted = [int(m.split()[0]) for m in said if "look like particles" in m]
-    assert len(adopted) >= 2 and max(adopted) > 0
+    doubtful = [int(m.split()[0]) for m in said if "may be particles" in m]
+    assert len(doubtful) >= 2 and max(doubtful) > 0
     with pytest.raises(Interrupted):
         train_model(data, config, tmp_path / "m", should_stop=StopAt(170))
     assert same(whole, train_model(data, config, tmp_path / "m", resume=True))

@@ -141,38 +141,21 @@ class Window:
         return self.volume.read(Box((*start.tolist(),), (*stop.tolist(),)))
 
 
-_NOWHERE: Final = np.zeros((0, 3))
-_NO_CLASS: Final = np.zeros(0, np.intp)
-
-
 @dataclass(frozen=True, eq=False)
 class Source:
     """One tomogram to learn from: centres in working voxels, class numbers from 1, and what is held out.
 
-    `positions` and `labels` are what people marked, `negatives` the places that they marked as no particle.
-    With partial labels the network adds places that it takes for particles (`adopted`), and others that it
-    is not sure of (`doubtful`), which are neither particle nor background.
+    `positions` and `labels` are what people marked, `negatives` the places that they marked as no particle. With
+    partial labels the network names places that may be particles (`doubtful`), which are not learnt from.
     """
 
     volume: WorkingVolume
     positions: FloatArray
     labels: NDArray[np.intp]
     held_out: Box | None = None
-    negatives: FloatArray = field(default_factory=lambda: _NOWHERE)
-    adopted: FloatArray = field(default_factory=lambda: _NOWHERE)
-    adopted_labels: NDArray[np.intp] = field(default_factory=lambda: _NO_CLASS)
-    doubtful: FloatArray = field(default_factory=lambda: _NOWHERE)
-    doubtful_labels: NDArray[np.intp] = field(default_factory=lambda: _NO_CLASS)
-
-    @cached_property
-    def centres(self) -> FloatArray:
-        """(n, 3) particles to learn, those marked before those adopted."""
-        return np.concatenate([self.positions, self.adopted])
-
-    @cached_property
-    def numbers(self) -> NDArray[np.intp]:
-        """(n,) their class numbers."""
-        return np.concatenate([self.labels, self.adopted_labels])
+    negatives: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    doubtful: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    doubtful_labels: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
 
 
 def make_source(
@@ -263,8 +246,8 @@ class Sampler:
             source, point = int(row[0]), row[1:] + rng.uniform(-size / 4, size / 4, 3)
         else:
             source, index = self._particle(draw)
-            reach = size / 2 - self.diameters_vx[self.sources[source].numbers[index] - 1] / 2
-            point = self.sources[source].centres[index] + rng.uniform(-1, 1, 3) * max(reach, size / 8)
+            reach = size / 2 - self.diameters_vx[self.sources[source].labels[index] - 1] / 2
+            point = self.sources[source].positions[index] + rng.uniform(-1, 1, 3) * max(reach, size / 8)
         return source, np.floor(point) + 0.5
 
     def _particle(self, draw: int) -> tuple[int, int]:
@@ -282,7 +265,7 @@ class Sampler:
     def _all_labels(self) -> NDArray[np.intp]:
         """(n, 3): source number, class, index within the source."""
         return np.concatenate([
-            np.column_stack([np.full(len(s.numbers), i), s.numbers, np.arange(len(s.numbers))])
+            np.column_stack([np.full(len(s.labels), i), s.labels, np.arange(len(s.labels))])
             for i, s in enumerate(self.sources)
         ])  # fmt: skip
 
@@ -297,7 +280,7 @@ class Sampler:
         return mirror_block(block, warp) if warp.moves_voxels_only else block
 
     def _labels(self, source: Source, place: FloatArray, warp: Warp) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        labels = self._paint(source.centres, source.numbers, place, warp)
+        labels = self._paint(source.positions, source.labels, place, warp)
         weights = self._weights(source, place, warp, labels.shape)
         if len(source.doubtful):
             doubtful = self._paint(source.doubtful, source.doubtful_labels, place, warp) > 0

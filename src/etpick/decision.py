@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -19,9 +19,6 @@ from etpick.ops.peaks import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 _LEAST_GAIN: Final = 0.003  # a class departs from the common threshold only for this much more
-_ADOPTED: Final = 0.5  # quantile of validated particles' raw scores from which a place is taken for a particle
-_DOUBTED: Final = 0.02  # quantile from which it is not taken for background
-_FEWEST: Final = 8  # validated particles of a class that make quantiles of its own
 _FEW_LABELLED: Final = 0.8  # below this share of labelled particles, labels declared complete look partial …
 _EVIDENCE: Final = 8  # … where at least so many sure picks have no label
 
@@ -71,27 +68,6 @@ def uncalibrated(classes: tuple[ParticleClass, ...], spacing_A: float) -> Decisi
 
 
 @dataclass(frozen=True, eq=False)
-class Bars:
-    """Raw scores (c,) from which places that look like each class are adopted, and from which doubted."""
-
-    adopt: FloatArray
-    doubt: FloatArray
-
-
-def bars(raw: FloatArray, classes: NDArray[np.intp], hits: NDArray[np.bool_], count: int) -> Bars | None:
-    """From validation picks (n,): raw score, class index from 0, and whether each took a labelled particle.
-
-    A class with few such particles shares the quantiles of all; None where there are too few altogether.
-    """
-    if hits.sum() < _FEWEST:
-        return None
-    own = [raw[hits & (classes == c)] for c in range(count)]
-    chosen = [scores if len(scores) >= _FEWEST else raw[hits] for scores in own]
-    adopt, doubt = (np.array([np.quantile(scores, q) for scores in chosen]) for q in (_ADOPTED, _DOUBTED))
-    return Bars(adopt, doubt)
-
-
-@dataclass(frozen=True)
 class Validation:
     """What validation picks say: the decision fitted to them, and how good it is.
 
@@ -99,15 +75,18 @@ class Validation:
     With partial labels precision is beyond reach, and the geometric mean of precision and recall, both
     against the labels, takes the place of F1^α: left-out labels change it by a constant factor (Lee and Liu,
     ICML 2003). `labelled_share` is the share of particles that were labelled, to judge by the `sure` picks.
+    `scores`, `index` and `hits` (n,) are the raw score of each candidate, its class from 0, and whether it took
+    a labelled particle.
     """
 
     decision: Decision
     value: float
     evaluation: Evaluation
-    candidates: int
     labelled_share: float = 1.0
     sure: int = 0
-    bars: Bars | None = None
+    scores: FloatArray = field(default_factory=lambda: np.zeros(0))
+    index: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    hits: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def looks_partial(self) -> bool:
@@ -117,7 +96,7 @@ class Validation:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "f1_alpha": self.value, "candidates": self.candidates, "labelled_share": self.labelled_share,
+            "f1_alpha": self.value, "candidates": len(self.scores), "labelled_share": self.labelled_share,
             "looks_partial": self.looks_partial,
             **self.evaluation.to_dict(),
         }  # fmt: skip
@@ -155,8 +134,7 @@ def validate(
     decision = Decision(classes, spacing_A, calibration, thresholds)
     evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
     value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
-    limits = bars(scores, index, located, len(classes))
-    return Validation(decision, value, evaluation, len(scores), share, sure, limits)
+    return Validation(decision, value, evaluation, share, sure, scores, index, located)
 
 
 def partial_value(precision: float, recall: float) -> float:

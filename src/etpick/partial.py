@@ -1,13 +1,12 @@
-"""Labels that are a sample of the particles: what the network takes for a particle is not taught as background.
+"""Labels that are a sample of the particles: what may be a particle is not taught as background.
 
-Confident self-training: a few times during training the averaged network picks the training tomograms. What it
-finds there without a label and scores like labelled particles that it never learnt from (those of the
-validation picks) is adopted as a particle; what scores lower, yet not like background, is left out of the loss.
+A few times during training the averaged network picks the training tomograms. What it finds there without a label,
+and scores like the lower of the labelled particles that it never learnt from (those of the validation picks), is
+left out of the loss until the next time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,34 +15,39 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from etpick.data import Source
-from etpick.decision import Bars, Decision
+from etpick.decision import Decision
 from etpick.inference import Candidates
 from etpick.types import FloatArray, Particles
 
 REFRESHES: Final = (0.2, 0.4, 0.6)  # shares of the steps after which places are judged anew
-_SURE_OF_CLASS: Final = 0.6  # chance of the class that an adopted particle must have
+_DOUBTED: Final = 0.02  # quantile of validated particles' scores from which a place is not taken for background
+_FEWEST: Final = 8  # validated particles of a class that make a quantile of its own
 
 
-def judge_places(source: Source, candidates: Candidates, decision: Decision, limits: Bars) -> Source:
-    """The source with adopted particles and doubtful places in place of those it had.
+def doubt_limits(raw: FloatArray, classes: NDArray[np.intp], hits: NDArray[np.bool_], count: int) -> FloatArray | None:
+    """Raw scores (c,) from which an unlabelled place may be a particle of each class.
+
+    From validation picks (n,): raw score, class index from 0, and whether each took a labelled particle. A class
+    with few such particles shares the limit of all; None where there are too few altogether.
+    """
+    if hits.sum() < _FEWEST:
+        return None
+    own = [raw[hits & (classes == c)] for c in range(count)]
+    return np.array([np.quantile(scores if len(scores) >= _FEWEST else raw[hits], _DOUBTED) for scores in own])
+
+
+def judge_places(source: Source, candidates: Candidates, decision: Decision, limits: FloatArray) -> Source:
+    """The source with these doubtful places instead of those it had.
 
     candidates: of the source's volume, in its working voxels. decision: one whose scores are raw. Places in a
-    labelled particle, in one marked as none, or held out are passed over.
+    labelled particle, or in one marked as none, are passed over.
     """
     picks = decision.all(candidates)
-    scores, chances = picks.scores, picks.class_probability
-    assert scores is not None and chances is not None  # a decision gives both
-    index = decision.index_of(picks)
-    free = ~_near(picks, np.concatenate([source.positions, source.negatives]), decision)
-    if source.held_out is not None:
-        free &= ~source.held_out.contains(picks.positions)
-    adopt = free & (scores >= limits.adopt[index]) & (chances >= _SURE_OF_CLASS)
-    doubt = free & ~adopt & (scores >= limits.doubt[index])
-    return replace(
-        source,
-        adopted=picks.positions[adopt], adopted_labels=index[adopt] + 1,
-        doubtful=picks.positions[doubt], doubtful_labels=index[doubt] + 1,
-    )  # fmt: skip
+    scores, index = picks.scores, decision.index_of(picks)
+    assert scores is not None  # a decision gives them
+    marked = np.concatenate([source.positions, source.negatives])
+    doubtful = (scores >= limits[index]) & ~_near(picks, marked, decision)
+    return replace(source, doubtful=picks.positions[doubtful], doubtful_labels=index[doubtful] + 1)
 
 
 def _near(picks: Particles, marked: FloatArray, decision: Decision) -> NDArray[np.bool_]:
@@ -52,8 +56,3 @@ def _near(picks: Particles, marked: FloatArray, decision: Decision) -> NDArray[n
         return np.zeros(len(picks), bool)
     distance, _ = KDTree(marked).query(picks.positions)
     return np.asarray(distance < decision.reach[decision.index_of(picks)])
-
-
-def counted(sources: Sequence[Source]) -> tuple[int, int]:
-    """How many places are adopted, and how many doubtful, in all sources."""
-    return sum(len(s.adopted) for s in sources), sum(len(s.doubtful) for s in sources)

@@ -33,7 +33,7 @@ from etpick.checkpoint import (
 )
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler, Source
-from etpick.decision import Bars, Validation, uncalibrated, validate
+from etpick.decision import Validation, uncalibrated, validate
 from etpick.errors import OutputError, TrainingError
 from etpick.inference import (
     Candidates,
@@ -49,13 +49,13 @@ from etpick.io.atomic import make_folder
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
-from etpick.partial import REFRESHES, counted, judge_places
+from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
 from etpick.types import Dataset, FloatArray
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
-_PLACES: Final = ("adopted", "adopted_labels", "doubtful", "doubtful_labels")  # of a source
+_PLACES: Final = ("doubtful", "doubtful_labels")  # of a source
 _AHEAD: Final = 4  # batches prepared while the network works
 
 
@@ -156,7 +156,7 @@ class Trainer:
         self.sources = list(self.prepared.sources)
         self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
         self.best: Model | None = None
-        self.bars: Bars | None = None
+        self.validated: Validation | None = None
         self._begin(self._steps())
         self.pace = Pace(self.state.steps, config.max_minutes)
         self._started = time.monotonic()
@@ -327,7 +327,7 @@ class Trainer:
         """Validate, keep the model if it is the best, and return the seconds that took."""
         s, before = self.state, time.monotonic()
         result = self.validate()
-        self.bars = result.bars
+        self.validated = result
         s.seconds = time.monotonic() - self._started
         s.history.append({
             "step": s.step,
@@ -381,11 +381,14 @@ class Trainer:
         """Adopt and doubt places that look like particles; the seconds that the judgements to come will take."""
         s, before = self.state, time.monotonic()
         s.judged += 1
-        if self.bars is not None:
+        v = self.validated
+        limits = None if v is None else doubt_limits(v.scores, v.index, v.hits, len(self.prepared.classes))
+        if limits is not None:
             raw = uncalibrated(self.prepared.classes, self.prepared.spacing_A)
             found = self._search([source.volume for source in self.sources])
-            self.sources = [judge_places(x, c, raw, self.bars) for x, c in zip(self.sources, found, strict=True)]
-            self._say("{} unlabelled places look like particles, {} are doubtful".format(*counted(self.sources)))
+            self.sources = [judge_places(x, c, raw, limits) for x, c in zip(self.sources, found, strict=True)]
+            count = sum(len(source.doubtful) for source in self.sources)
+            self._say(f"{count} unlabelled places may be particles and are not learnt from")
         return (len(REFRESHES) - s.judged) * (time.monotonic() - before)
 
     # --- time ------------------------------------------------------------------------------------

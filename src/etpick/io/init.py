@@ -178,7 +178,7 @@ def _document(
     document.add(tomlkit.nl())
     _remark(document, 'Are all particles of the classes below marked in these tomograms ("complete"), or only')
     _remark(document, 'some of them ("partial")? With "partial", unmarked places that look like particles are')
-    _remark(document, "learnt as particles or left out, not taken for background.")
+    _remark(document, "left out, not taken for background.")
     document.add("labels", tomlkit.item(labels))
     document.add(tomlkit.nl())
     _remark(document, "Voxel size in Å of all tomograms, where the headers of the files do not tell the truth.")
