@@ -70,6 +70,12 @@ def test_folders_are_paired_by_name_and_both_sides_leftovers_are_named(tmp_path:
     assert judged.lines()[:2] == [f"note: {note}" for note in judged.notes]
 
 
+def test_places_marked_as_no_particle_are_no_particles(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", *ROWS, "not-a-particle,90,10,10,", spacing_A=10)
+    counts = judge(write(tmp_path / "picks.csv", *ROWS), truth, diameters_A=DIAMETERS).evaluation.localisation
+    assert (counts.tp, counts.fp, counts.fn) == (3, 0, 0)
+
+
 def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     truth = write(tmp_path / "truth" / "a.csv", *ROWS, spacing_A=10)
     write(tmp_path / "picks" / "b.csv", *ROWS, spacing_A=10)

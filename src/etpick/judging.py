@@ -20,7 +20,7 @@ from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.evaluation.rules import CziiScore, ShrecScore, czii_rule, shrec_rule
 from etpick.io.picks import FORMATS, read_picks, read_table
 from etpick.io.sanity import same_spacing
-from etpick.types import ParticleClass, Particles
+from etpick.types import NEGATIVE, ParticleClass, Particles
 
 RULES = ("radius", "shrec", "czii")
 
@@ -122,9 +122,10 @@ def judge(
 
 
 def _read(path: Path, classes: Sequence[str], spacing_A: float | None) -> Particles:
-    """Picks with the spacing that their file states, or None; `spacing_A` only serves to read origins in Å."""
+    """Particles with the spacing that their file states, or None; `spacing_A` only serves to read origins in Å."""
     stated_A = read_table(path, spacing_A=spacing_A).spacing_A
-    return replace(read_picks(path, classes=classes, spacing_A=spacing_A), spacing_A=stated_A)
+    marked = read_picks(path, classes=classes, spacing_A=spacing_A)
+    return replace(marked.select(marked.classes != NEGATIVE), spacing_A=stated_A)
 
 
 def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], list[str]]:

@@ -9,7 +9,7 @@ from etpick.io.init import init_project, picks_beside
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import write_picks
 from etpick.io.project import load_project, read_project
-from etpick.types import Particles
+from etpick.types import NEGATIVE, Particles
 
 SHAPE = (20, 30, 40)
 DIAMETERS = {"ribosome": 280.0, "proteasome": 150.0}
@@ -58,7 +58,7 @@ def test_the_file_explains_itself(folder: Path) -> None:
     out = folder / "p.toml"
     init_project([folder], diameters=DIAMETERS, out=out, spacing_A=12.0, labels="partial", validate=["tomo_1"])
     text = out.read_text()
-    assert "an unmarked particle near a marked one still counts as background" in text
+    assert "unmarked places that look like particles are\n# left out, not taken for background" in text
     assert text.count("\n# ") > 8 and 'path = "tomo_1.mrc"' in text and "\n\n\n" not in text
     dataset = load_project(out)
     assert dataset.partial_labels and {item.tomogram.spacing_A for item in dataset.items} == {12.0}
@@ -263,6 +263,20 @@ def test_swapped_axes_are_named(folder: Path) -> None:
     (folder / "tomo_1.csv").write_text("class,x,y,z\n1,19,25,39\n")
     with pytest.raises(InputError, match="perhaps x and z are swapped"):
         load_project(project(folder, ENTRY))
+
+
+def test_places_marked_as_no_particle_stand_beside_the_picks(folder: Path) -> None:
+    negative = Particles(np.array([[2.0, 3, 4]]), np.array(NEGATIVE))
+    write_picks(folder / "tomo_1_wrong.csv", negative)
+    new = init_project([folder], diameters=DIAMETERS, out=folder / "p.toml")
+    assert new.labelled[0].counts == {"ribosome": 2, "proteasome": 1}
+    item = load_project(new.path).items[0]
+    assert item.particles.classes.tolist() == ["ribosome", "ribosome", "proteasome", NEGATIVE]
+    assert item.real.classes.tolist() == ["ribosome", "ribosome", "proteasome"]
+    text = new.path.read_text().replace('name = "ribosome"', f'name = "{NEGATIVE}"')
+    new.path.write_text(text)
+    with pytest.raises(InputError, match="is the mark of places without a particle: name it otherwise"):
+        load_project(new.path)
 
 
 def test_unknown_class(folder: Path) -> None:
