@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from etpick.checkpoint import (
     save_state,
 )
 from etpick.config import PickingConfig, TrainingConfig
-from etpick.data import Patch, Readable, Sampler, Source
+from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
 from etpick.errors import OutputError, TrainingError
 from etpick.inference import (
@@ -51,11 +51,11 @@ from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
+from etpick.resumption import pack, refuse_changed, unpack
 from etpick.types import Dataset, FloatArray
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
-_PLACES: Final = ("doubtful", "doubtful_labels")  # of a source
 _AHEAD: Final = 4  # batches prepared while the network works
 
 
@@ -464,30 +464,17 @@ class Trainer:
 
     def _save_state(self) -> None:
         assert self.folder is not None
-        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average/{k}": v for k, v in self.average.items()}
-        for number, entry in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adamw/{number}/{k}": v for k, v in entry.items()}
-        for number, source in enumerate(self.sources):
-            tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
-        s = self.state
-        description = vars(s) | {"config": self.config.model_dump(), "data": self.prepared.summary}
-        save_state(self.folder, {k: v.detach().cpu() for k, v in tensors.items()}, description)
+        description = vars(self.state) | {"config": self.config.model_dump(), "data": self.prepared.summary}
+        save_state(self.folder, pack(self.network, self.average, self.optimiser, self.sources), description)
 
     def restore(self) -> None:
         """Go on from the folder's saved state. Raises TrainingError where data or options changed."""
         assert self.folder is not None
         tensors, description = load_state(self.folder)
-        _same("option", description.pop("config"), self.config.model_dump())
-        _same("data", description.pop("data"), self.prepared.summary)
-        self.network.load_state_dict(_part(tensors, "network/"))
-        self.average = {k: v.to(self.device) for k, v in _part(tensors, "average/").items()}
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(tensors, "adamw/").items():
-            number, key = name.split("/")
-            entries.setdefault(int(number), {})[key] = value
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": entries})
-        self.sources = [_with_places(x, n, tensors) for n, x in enumerate(self.sources)]
+        refuse_changed("option", description.pop("config"), self.config.model_dump())
+        refuse_changed("data", description.pop("data"), self.prepared.summary)
+        average, self.sources = unpack(tensors, self.network, self.optimiser, self.sources)
+        self.average = {k: v.to(self.device) for k, v in average.items()}
         self.state = _Progress(**description)
         if self.state.best >= 0:
             self.best = load_model(self.folder)
@@ -503,21 +490,3 @@ class Trainer:
             "python": platform.python_version(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _with_places(source: Source, number: int, tensors: Mapping[str, Tensor]) -> Source:
-    places: dict[str, Any] = {k: tensors[f"places/{number}/{k}"].numpy() for k in _PLACES}
-    return replace(source, **places)
-
-
-def _same(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
-        differences = "; ".join(f"{n} was {before.get(n)!r}, is {now[n]!r}" for n in changed)
-        raise TrainingError(
-            f"cannot resume with changed {what}: {differences}. Restore it, or start anew with --overwrite"
-        )

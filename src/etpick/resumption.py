@@ -1,0 +1,61 @@
+"""What a stopped training goes on from, as named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from etpick.data import Source
+from etpick.errors import TrainingError
+from etpick.nn.networks import Network
+
+_PLACES: Final = ("doubtful", "doubtful_labels")  # what training adds to a source
+
+
+def pack(
+    network: Network, average: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, sources: Sequence[Source]
+) -> dict[str, Tensor]:
+    """Weights, averaged weights, the optimiser's moments and the sources' doubtful places."""
+    tensors = {f"network/{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average/{k}": v for k, v in average.items()}
+    for number, entry in optimiser.state_dict()["state"].items():
+        tensors |= {f"adamw/{number}/{k}": v for k, v in entry.items()}
+    for number, source in enumerate(sources):
+        tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
+    return {name: value.detach().cpu() for name, value in tensors.items()}
+
+
+def unpack(
+    tensors: Mapping[str, Tensor], network: Network, optimiser: torch.optim.Optimizer, sources: Sequence[Source]
+) -> tuple[dict[str, Tensor], list[Source]]:
+    """Put what `pack` made back into network and optimiser; returns averaged weights and sources."""
+    network.load_state_dict(_part(tensors, "network/"))
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "adamw/").items():
+        number, key = name.split("/")
+        entries.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": entries})
+    return _part(tensors, "average/"), [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
+
+
+def refuse_changed(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise TrainingError where a training would go on with other options or data than it began with."""
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        differences = "; ".join(f"{n} was {before.get(n)!r}, is {now[n]!r}" for n in changed)
+        raise TrainingError(
+            f"cannot resume with changed {what}: {differences}. Restore it, or start anew with --overwrite"
+        )
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _with_places(source: Source, places: Mapping[str, Tensor]) -> Source:
+    found: dict[str, Any] = {name: places[name].numpy() for name in _PLACES}
+    return replace(source, **found)
