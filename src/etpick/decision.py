@@ -19,6 +19,8 @@ from etpick.ops.peaks import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 _LEAST_GAIN: Final = 0.003  # a class departs from the common threshold only for this much more
+LOWEST_THRESHOLD: Final = 0.1
+HIGHEST_THRESHOLD: Final = 0.5
 _FEW_LABELLED: Final = 0.8  # below this share of labelled particles, labels declared complete look partial …
 _EVIDENCE: Final = 8  # … where at least so many sure picks have no label
 
@@ -219,10 +221,15 @@ def _below(ordered: FloatArray, kept: int) -> float:
 
 
 def _levels(scores: FloatArray, hits: NDArray[np.bool_]) -> list[float]:
-    """The thresholds worth trying: below each right pick, half-way to the next lower score; highest first."""
+    """The thresholds worth trying: below each right pick, half-way to the next lower score; highest first.
+
+    The best threshold of scores that are chances is half the F1 reached (Lipton, Elkan and Naryanaswamy, ECML
+    2014): beyond 0.1–0.5 a level owes its gain to chance hits.
+    """
     distinct = np.unique(scores)
     lower = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])
-    return [float(level) for level in lower[np.isin(distinct, scores[hits])][::-1]]
+    levels = np.unique(np.clip(lower[np.isin(distinct, scores[hits])], LOWEST_THRESHOLD, HIGHEST_THRESHOLD))
+    return [float(level) for level in levels[::-1]]
 
 
 def _value(evaluation: Evaluation, measure: Callable[[float, float], float]) -> float:
