@@ -1,0 +1,45 @@
+"""The command line. It builds configurations, calls `etpick.api` and shows what comes back."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from etpick import __version__
+from etpick.cli.judge import evaluate, info
+from etpick.cli.pick import pick
+from etpick.cli.simulate import demo, simulate
+from etpick.cli.train import init, train
+from etpick.errors import EtpickError
+
+
+class _Commands(click.Group):
+    """Shows commands in the order of the work, and errors as one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EtpickError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            raise click.ClickException("stopped") from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="etpick")
+def main() -> None:
+    """Find particles in cryo-electron tomograms.
+
+    Mark a few dozen centres, then: etpick init → train → pick → evaluate. `etpick demo` shows it all on
+    simulated tomograms. Sizes are in Å, positions in voxels of the tomogram's file.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+for _command in (demo, simulate, init, train, pick, evaluate, info):
+    main.add_command(_command)

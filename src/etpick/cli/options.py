@@ -1,0 +1,64 @@
+"""Options that several commands share; help and defaults come from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from etpick.config import PickingConfig, TrainingConfig, recipe
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path)
+
+_FLAGS = {"spacing_A": "--working-spacing"}  # --spacing is what a header should have said
+_INTEGERS = {"steps", "patch_vx", "batch", "seed", "tile_vx", "validations"}
+
+
+def from_config(kind: type[PickingConfig | TrainingConfig], *names: str) -> Callable[[Any], Any]:
+    """Options for fields of a config; help and default come from the field."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            flag = _FLAGS.get(name, "--" + name.replace("_vx", "").replace("_A", "").replace("_", "-"))
+            option_type: Any = int if name in _INTEGERS else str if name == "device" else float
+            text = f"{kind.model_fields[name].description or name.replace('_', ' ')}{_default(kind, name)}"
+            command = click.option(flag, name, type=option_type, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+def _default(kind: type[PickingConfig | TrainingConfig], name: str) -> str:
+    if kind is PickingConfig:
+        value = kind.model_fields[name].default
+        return "" if value is None else f"  [default: {value}]"
+    fast, paper = (getattr(recipe(network), name) for network in ("fast", "paper"))
+    if fast == paper:
+        return "" if fast is None else f"  [default: {fast}]"
+    return f"  [default: fast {fast}, paper {'60 passes over the labels' if paper is None else paper}]"
+
+
+def _diameters(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    out = {}
+    for value in values:
+        name, _sep, number = value.partition("=")
+        try:
+            out[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not NAME=Å, for example ribosome=280") from None
+        if not name or not out[name] > 0:
+            raise click.BadParameter(f"{value!r} needs a name and a positive diameter in Å")
+    return out
+
+
+diameter_option = click.option(
+    "--diameter", "diameters", multiple=True, callback=_diameters, metavar="NAME=Å",
+    help="a class and its particles' diameter in Å; once for each class",
+)  # fmt: skip
+spacing_option = click.option(
+    "--spacing", "spacing_A", type=float, default=None, help="Å per voxel, where the header lies"
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="replace what is there")

@@ -1,0 +1,74 @@
+"""`etpick init` and `etpick train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from etpick.cli.options import FILE, FOLDER, diameter_option, from_config, overwrite_option, spacing_option
+from etpick.cli.progress import StopFlag, progress_bars
+from etpick.config import PickingConfig, TrainingConfig
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@diameter_option
+@click.option("--out", type=FILE, default=Path("project.toml"), show_default=True, help="the project file to write")
+@click.option(
+    "--validate", multiple=True, metavar="NAME", help="tomograms that choose the model; the last if not given"
+)
+@click.option("--partial", is_flag=True, help="some particles in the tomograms were left unmarked")
+@spacing_option
+@overwrite_option
+def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **options: Any) -> None:
+    """Write a project file to train from.
+
+    Takes the tomograms in SOURCES, files or folders, and the pick files beside them by name.
+    """
+    from etpick.io.init import init_project
+
+    project = init_project(
+        sources, labels="partial" if partial else "complete", validate=list(validate) or None, **options
+    )
+    click.echo("\n".join(project.lines()))
+
+
+@click.command()
+@click.argument("project", type=click.Path(path_type=Path))
+@click.option("--out", type=FOLDER, required=True, help="folder for the model")
+@click.option("--network", type=click.Choice(["fast", "paper"]), default=None,
+              help="fast: half-resolution output; paper: the published 3D-ResUNet  [default: fast]")  # fmt: skip
+@from_config(TrainingConfig, "max_minutes", "steps", "seed", "spacing_A", "patch_vx", "batch", "learning_rate",
+              "label_diameter_vx", "label_fraction")  # fmt: skip
+@click.option("--label-shape", type=click.Choice(["cubic", "ball", "truncated-ball"]), default=None,
+              help="[default: fast ball, paper truncated-ball]")  # fmt: skip
+@click.option("--proportional-labels", "label_proportional", is_flag=True, default=None,
+              help="labels of --label-fraction of their particles, however wide")  # fmt: skip
+@from_config(TrainingConfig, "validations", "alpha")
+@from_config(PickingConfig, "device")
+@click.option("--resume", is_flag=True, help="go on where a stopped training was, with the options it had")
+@overwrite_option
+def train(project: Path, **options: Any) -> None:
+    """Train on a project file. Ctrl-C stops and keeps the state; --resume goes on."""
+    from etpick import api
+
+    options["device"] = options["device"] or "auto"
+    stop = StopFlag()
+    with progress_bars() as bars:
+        model = api.train(project, on_progress=bars.training(), should_stop=stop, **options)
+    place = model.validation["localisation"]
+    click.echo(f"model in {options['out']}: {_score_line(place)} on validation")
+    for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
+        click.echo(f"  {c.name}: picks from score {threshold:.2f}")
+
+
+def _score_line(score: dict[str, Any]) -> str:
+    def show(value: float | None, digits: int = 3) -> str:
+        return "–" if value is None else f"{value:.{digits}f}"
+
+    return (
+        f"F1 {show(score['f1'])} (precision {show(score['precision'])}, recall {show(score['recall'])}, "
+        f"distance {show(score['mean_distance_vx'], 2)} voxels)"
+    )
