@@ -12,33 +12,29 @@ from torch import Tensor
 from etpick.data import Source
 from etpick.errors import TrainingError
 from etpick.nn.networks import Network
+from etpick.nn.optimiser import Optimiser
 
 _PLACES: Final = ("doubtful", "doubtful_labels")  # what training adds to a source
 
 
 def pack(
-    network: Network, average: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, sources: Sequence[Source]
+    network: Network, average: Mapping[str, Tensor], optimiser: Optimiser, sources: Sequence[Source]
 ) -> dict[str, Tensor]:
     """Weights, averaged weights, the optimiser's moments and the sources' doubtful places."""
     tensors = {f"network/{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in average.items()}
-    for number, entry in optimiser.state_dict()["state"].items():
-        tensors |= {f"adamw/{number}/{k}": v for k, v in entry.items()}
+    tensors |= {f"optimiser/{k}": v for k, v in optimiser.state().items()}
     for number, source in enumerate(sources):
         tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
     return {name: value.detach().cpu() for name, value in tensors.items()}
 
 
 def unpack(
-    tensors: Mapping[str, Tensor], network: Network, optimiser: torch.optim.Optimizer, sources: Sequence[Source]
+    tensors: Mapping[str, Tensor], network: Network, optimiser: Optimiser, sources: Sequence[Source]
 ) -> tuple[dict[str, Tensor], list[Source]]:
     """Put what `pack` made back into network and optimiser; returns averaged weights and sources."""
     network.load_state_dict(_part(tensors, "network/"))
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, value in _part(tensors, "adamw/").items():
-        number, key = name.split("/")
-        entries.setdefault(int(number), {})[key] = value
-    optimiser.load_state_dict(optimiser.state_dict() | {"state": entries})
+    optimiser.load(_part(tensors, "optimiser/"))
     return _part(tensors, "average/"), [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
 
 

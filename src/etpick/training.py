@@ -48,6 +48,7 @@ from etpick.inference import (
 from etpick.io.atomic import make_folder
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
+from etpick.nn.optimiser import Optimiser
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
@@ -166,9 +167,7 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         self.network: Network = on_device(self._fresh(), self.device)
         self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        self.optimiser = Optimiser(self.network, muon=self.config.muon, weight_decay=self.config.weight_decay)
         self.state = _Progress(steps=steps)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -248,15 +247,12 @@ class Trainer:
         images = images.to(memory_format=torch.channels_last_3d)
         labels = torch.from_numpy(np.stack([p.labels for p in patches]).astype(np.int64)).to(self.device)
         weights = torch.from_numpy(np.stack([p.weights for p in patches])).to(self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * one_cycle(s.step / max(s.steps, 1))
         self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
         with half_precision(self.device):
             logits = self.network(images)
         loss = self._loss(logits, labels, weights)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        self.optimiser.step(self.config.learning_rate * one_cycle(s.step / max(s.steps, 1)))
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
