@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from etpick.checkpoint import (
@@ -35,6 +34,7 @@ from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
 from etpick.errors import OutputError, TrainingError
+from etpick.hard import confused_places
 from etpick.inference import (
     Candidates,
     choose_device,
@@ -53,7 +53,7 @@ from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
 from etpick.resumption import pack, refuse_changed, unpack
-from etpick.types import Dataset, FloatArray
+from etpick.types import Dataset
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
@@ -260,7 +260,12 @@ class Trainer:
             )
         self._average()
         if self.config.hard_share and not self.partial:  # there it may be a particle that nobody marked
-            self._remember_hard(patches, logits.detach(), labels, weights)
+            s.harder += confused_places(
+                self.prepared.sources, patches, logits.detach(), labels, weights,
+                self.widths_vx / 2, self.network.stride,
+            )  # fmt: skip
+            if len(s.harder) > 4 * HARD_PLACES:
+                s.harder = nlargest(HARD_PLACES, s.harder)
         s.step += 1
         s.losses.append(value)
         return value
@@ -289,33 +294,6 @@ class Trainer:
                 self.average[name].lerp_(value, 1 - decay)
             else:
                 self.average[name].copy_(value)
-
-    def _remember_hard(self, patches: list[Patch], logits: Tensor, labels: Tensor, weights: Tensor) -> None:
-        """Note where background was most taken for a particle, well away from every labelled one."""
-        stride = self.network.stride
-        reach = math.ceil((self.widths_vx.max() / 2 + 1) / stride)
-        near = (labels > 0)[:, None].float()
-        for axis in range(3):  # a cube's maximum, one axis at a time
-            size, pad = [1, 1, 1], [0, 0, 0]
-            size[axis], pad[axis] = 2 * reach + 1, reach
-            near = F.max_pool3d(near, size, stride=1, padding=pad)
-        near = near[:, 0]
-        wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (near == 0) * weights
-        severity, index = wrong.flatten(1).max(dim=1)
-        for patch, value, flat in zip(patches, severity.tolist(), index.tolist(), strict=True):
-            if value > 0.5:
-                voxel = np.array(np.unravel_index(flat, patch.labels.shape), dtype=float)
-                point = patch.warp.to_source((voxel * stride + (stride - 1) / 2)[None])[0] + patch.place
-                if not self._is_labelled(patch.source, point):
-                    self.state.harder.append([value, patch.source, *point.tolist()])
-        if len(self.state.harder) > 4 * HARD_PLACES:
-            self.state.harder = nlargest(HARD_PLACES, self.state.harder)
-
-    def _is_labelled(self, number: int, point: FloatArray) -> bool:
-        """Whether a point lies in a labelled particle, whose label may lie outside the subtomogram."""
-        source = self.prepared.sources[number]
-        gaps = np.linalg.norm(source.positions - point, axis=1) - self.widths_vx[source.labels - 1] / 2
-        return bool((gaps < 1).any())
 
     # --- validation ------------------------------------------------------------------------------
 

@@ -1,0 +1,56 @@
+"""Background that the network takes for particles: places to show it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from etpick.data import Patch, Source
+from etpick.types import FloatArray
+
+_SURE: Final = 0.5  # chance of a particle from which background counts as taken for one
+_APART_VX: Final = 1.0
+
+
+def confused_places(
+    sources: Sequence[Source],
+    patches: Sequence[Patch],
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    reach_vx: FloatArray,
+    stride: int,
+) -> list[list[float]]:
+    """Where each subtomogram was most taken for a particle, well away from every labelled one.
+
+    logits (b, 1 + classes, z, y, x), labels and weights (b, z, y, x) as in training; reach_vx: (c,) radius of each
+    class in working voxels; stride: working voxels to an output voxel. Gives rows of chance, source number, z, y,
+    x, at most one for each subtomogram.
+    """
+    reach = math.ceil((reach_vx.max() + _APART_VX) / stride)
+    near = (labels > 0)[:, None].float()
+    for axis in range(3):  # a cube's maximum, one axis at a time
+        size, pad = [1, 1, 1], [0, 0, 0]
+        size[axis], pad[axis] = 2 * reach + 1, reach
+        near = F.max_pool3d(near, size, stride=1, padding=pad)
+    wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (near[:, 0] == 0) * weights
+    chances, flat = wrong.flatten(1).max(dim=1)
+    found = []
+    for patch, chance, index in zip(patches, chances.tolist(), flat.tolist(), strict=True):
+        if chance > _SURE:
+            voxel = np.array(np.unravel_index(index, patch.labels.shape), dtype=float)
+            point = patch.warp.to_source((voxel * stride + (stride - 1) / 2)[None])[0] + patch.place
+            if not _is_labelled(sources[patch.source], point, reach_vx):
+                found.append([chance, patch.source, *point.tolist()])
+    return found
+
+
+def _is_labelled(source: Source, point: FloatArray, reach_vx: FloatArray) -> bool:
+    """Whether a point lies in a labelled particle, whose label may lie outside the subtomogram."""
+    gaps = np.linalg.norm(source.positions - point, axis=1) - reach_vx[source.labels - 1]
+    return bool((gaps < _APART_VX).any())
