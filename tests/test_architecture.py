@@ -19,6 +19,7 @@ LAYERS = [
     {"decision"},
     {"checkpoint", "partial", "preparation", "inspection", "resumption"},
     {"picking", "judging", "training"},
+    {"comparing"},
     {"report"},
     {"api"},
     {"demo"},

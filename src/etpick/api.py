@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from etpick.checkpoint import DESCRIPTION, Model, load_model, stored_config
+from etpick.comparing import Compared
 from etpick.config import PickingConfig, TrainingConfig, build, recipe
 from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
@@ -21,6 +22,7 @@ from etpick.io.project import load_project
 from etpick.io.star import StarStyle
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.picking import Found, Picker
+from etpick.report.compared import comparison_report
 from etpick.report.page import write_report
 from etpick.report.picked import picking_report
 from etpick.training import OnProgress, train_model
@@ -236,3 +238,22 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     for path in models:
         lines += [*load_model(path).lines(), ""]
     return lines[:-1]
+
+
+def write_comparison(
+    compared: Compared, out: Path | str, tomograms: Sequence[Path | str] = (), *, overwrite: bool = False
+) -> Path:
+    """Write the picks of each part, OUT/compare.json and the report OUT/compare.html; returns the report's path.
+
+    `tomograms` are files or folders to draw slices of, found by the names of the pick files. Raises OutputError
+    where a file exists, InputError where no tomogram has the name of one.
+    """
+    drawn = [open_tomogram(p, spacing_A=compared.spacing_A) for p in find_tomograms(tomograms)] if tomograms else []
+    drawn = [t for t in drawn if t.name in compared.tomograms]
+    if tomograms and not drawn:
+        raise InputError(f"none of the tomograms has the name of a pick file: {', '.join(compared.tomograms)}")
+    page = Path(out) / "compare.html"
+    if page.exists() and not overwrite:
+        raise OutputError(f"{page} exists: choose another folder, or replace it with --overwrite")
+    compared.write(Path(out), overwrite=overwrite)
+    return write_report(page, comparison_report(compared, drawn), overwrite=overwrite)

@@ -106,10 +106,10 @@ def judge(
         raise InputError(f"rule {rule!r} is not known: use one of {', '.join(RULES)}")
     pairs, notes = _pairs(Path(picks), Path(truth))
     loaded = None if model is None else load_model(model)
-    classes = _classes(diameters_A or {}, loaded)
+    classes = classes_of(diameters_A or {}, loaded)
     names = [c.name for c in classes]
-    true = [_read(t, names, spacing_A) for _, t in pairs]
-    found = [Particles.empty() if p is None else _read(p, names, spacing_A) for p, _ in pairs]
+    true = [read_marked(t, names, spacing_A) for _, t in pairs]
+    found = [Particles.empty() if p is None else read_marked(p, names, spacing_A) for p, _ in pairs]
     spacings = [
         _spacing(spacing_A, f, t, path, loaded, notes) for f, t, (_, path) in zip(found, true, pairs, strict=True)
     ]
@@ -121,7 +121,7 @@ def judge(
     )  # fmt: skip
 
 
-def _read(path: Path, classes: Sequence[str], spacing_A: float | None) -> Particles:
+def read_marked(path: Path, classes: Sequence[str], spacing_A: float | None) -> Particles:
     """Particles with the spacing that their file states, or None; `spacing_A` only serves to read origins in Å."""
     stated_A = read_table(path, spacing_A=spacing_A).spacing_A
     marked = read_picks(path, classes=classes, spacing_A=spacing_A)
@@ -134,7 +134,7 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
         raise InputError(f"{picks} and {truth} must both be files, or both be folders")
     if not picks.is_dir():
         return [(picks, truth)], []
-    truths, found = _pick_files(truth), _pick_files(picks)
+    truths, found = pick_files(truth), pick_files(picks)
     if not truths:
         raise InputError(f"{truth} holds no pick files ({', '.join(FORMATS)})")
     if not set(truths) & set(found):
@@ -146,12 +146,13 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
     return pairs, notes
 
 
-def _pick_files(folder: Path) -> dict[str, Path]:
-    """By name without suffix; where formats stand side by side, the first of `FORMATS`."""
+def pick_files(folder: Path) -> dict[str, Path]:
+    """The pick files of a folder by name without suffix; where formats stand side by side, the first of `FORMATS`."""
     return {p.stem: p for suffix in reversed(list(FORMATS)) for p in sorted(folder.glob(f"*{suffix}"))}
 
 
-def _classes(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:
+def classes_of(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:
+    """The classes with the diameters given, else the model's. Raises InputError without either."""
     if diameters_A:
         return tuple(ParticleClass(name, diameter) for name, diameter in diameters_A.items())
     if model is None:

@@ -70,6 +70,14 @@ def draw_scores(
     return figure
 
 
+def draw_distances(distances_vx: FloatArray) -> Figure:
+    """Histogram of distances in voxels."""
+    figure, axes = _chart(3.3, 2.4)
+    axes.hist(distances_vx, 30, range=(0, max(float(distances_vx.max()), 1e-6)), color=ACCENT, alpha=0.85)
+    axes.set(xlabel="distance (voxel)", ylabel="places")
+    return figure
+
+
 def draw_history(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss, and F1 of the validation picks below it, against the training step."""
     from matplotlib.ticker import MaxNLocator

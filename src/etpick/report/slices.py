@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from etpick.report.marks import STATES, Marks, View, busiest_slices, mark
+from etpick.report.marks import Marks, View, busiest_slices, mark
 from etpick.report.shading import shade
 from etpick.types import ParticleClass, Particles, Tomogram
 
@@ -82,15 +82,19 @@ def draw_marks(
 
 
 def draw_view(
-    tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], view: View, zones: Zones | None = None
-) -> Figure:
-    """One plane through a tomogram, seen along any axis, with the zones where nothing is picked shaded."""
+    tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], view: View, zones: Zones | None = None,
+    *, colors: Mapping[str, str] = STATE_COLORS,
+) -> Figure:  # fmt: skip
+    """One plane through a tomogram, seen along any axis, with the zones where nothing is picked shaded.
+
+    `colors` are those of the marks' states; picks of no other state have the colour of their class.
+    """
     from matplotlib.figure import Figure
 
     up, right = view.shown
     figure = Figure(figsize=(_INCHES, _INCHES * tomogram.shape[up] / tomogram.shape[right]), facecolor="none")
     axes = figure.add_axes((0, 0, 1, 1))
-    _draw_view(axes, tomogram, marks, classes, view)
+    _draw_view(axes, tomogram, marks, classes, view, colors)
     if zones is not None:
         shade(axes, zones, view)
     return figure
@@ -118,7 +122,10 @@ def round_length_nm(longest_nm: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= longest_nm * (1 + 1e-9))
 
 
-def _draw_view(axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], view: View) -> None:
+def _draw_view(
+    axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[ParticleClass], view: View,
+    colors: Mapping[str, str] = STATE_COLORS,
+) -> None:  # fmt: skip
     height, width = (tomogram.shape[axis] for axis in view.shown)
     smallest = min((c.diameter_A / 2 / tomogram.spacing_A for c in classes), default=3.0)
     axes.imshow(
@@ -128,22 +135,21 @@ def _draw_view(axes: Axes, tomogram: Tomogram, marks: Marks, classes: Sequence[P
     axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
     axes.set_axis_off()
     radii = np.sqrt(np.clip(marks.radii**2 - (marks.positions[:, view.axis] - view.index) ** 2, 0, None))
-    for state in STATES:
+    for state in (*colors, "pick"):
         shown = (radii > _LEAST_RADIUS * marks.radii) & (marks.states == state)
         if shown.any():
-            _circles(axes, marks, radii, shown, state, colors_of(classes), view)
+            color = colors.get(state) or [colors_of(classes)[str(name)] for name in marks.classes[shown]]
+            _circles(axes, marks, radii, shown, state, color, view)
     _scale_bar(axes, tomogram.spacing_A, height, width)
 
 
 def _circles(
-    axes: Axes, marks: Marks, radii: NDArray[np.float64], shown: NDArray[np.bool_], state: str,
-    class_colors: Mapping[str, str], view: View,
+    axes: Axes, marks: Marks, radii: NDArray[np.float64], shown: NDArray[np.bool_], state: str, color: Any, view: View,
 ) -> None:  # fmt: skip
     from matplotlib.collections import EllipseCollection
     from matplotlib.patheffects import withStroke
 
     up, right = marks.positions[shown][:, view.shown].T
-    color: Any = STATE_COLORS.get(state) or [class_colors[str(name)] for name in marks.classes[shown]]
     halo: list[Any] = [withStroke(linewidth=2.6, foreground="#00000090")]
     circles = EllipseCollection(
         2 * radii[shown], 2 * radii[shown], np.zeros(len(up)), units="xy", offsets=np.column_stack([right, up]),
