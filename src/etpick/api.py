@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +18,18 @@ from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
 from etpick.exclusion import Masks
+from etpick.io.atomic import atomic_write
 from etpick.io.masks import find_masks
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
 from etpick.io.star import StarStyle
+from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
+from etpick.judging import Judged
 from etpick.picking import Found, Picker
+from etpick.report.build import evaluation_report
 from etpick.report.compared import comparison_report
-from etpick.report.page import write_report
+from etpick.report.page import Report, write_report
 from etpick.report.picked import picking_report
 from etpick.training import OnProgress, train_model
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, Volume
@@ -248,12 +254,67 @@ def write_comparison(
     `tomograms` are files or folders to draw slices of, found by the names of the pick files. Raises OutputError
     where a file exists, InputError where no tomogram has the name of one.
     """
-    drawn = [open_tomogram(p, spacing_A=compared.spacing_A) for p in find_tomograms(tomograms)] if tomograms else []
-    drawn = [t for t in drawn if t.name in compared.tomograms]
-    if tomograms and not drawn:
-        raise InputError(f"none of the tomograms has the name of a pick file: {', '.join(compared.tomograms)}")
+    drawn = [
+        open_tomogram(path, spacing_A=compared.spacing_A) for path in _named(tomograms, compared.tomograms).values()
+    ]
     page = Path(out) / "compare.html"
     if page.exists() and not overwrite:
         raise OutputError(f"{page} exists: choose another folder, or replace it with --overwrite")
     compared.write(Path(out), overwrite=overwrite)
     return write_report(page, comparison_report(compared, drawn), overwrite=overwrite)
+
+
+def write_evaluation(
+    judged: Judged,
+    *,
+    json_path: Path | str | None = None,
+    csv_path: Path | str | None = None,
+    report: Path | str | None = None,
+    tomograms: Sequence[Path | str] = (),
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write scores as JSON, as CSV, and as a page with pictures from the tomograms, each where a path is given.
+
+    Returns the paths. Raises InputError where a report is asked for without each judged tomogram, OutputError,
+    before anything is written, where a file exists.
+    """
+    wanted = [Path(path) for path in (json_path, csv_path, report) if path is not None]
+    if not overwrite and (there := [path for path in wanted if path.exists()]):
+        raise OutputError(f"{there[0]} exists: choose another name, or replace it with --overwrite")
+    page = None if report is None else _evaluation_page(judged, tomograms)
+    if json_path is not None:
+        with atomic_write(Path(json_path), overwrite=overwrite) as temporary:
+            temporary.write_text(json.dumps(judged.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if csv_path is not None:
+        rows = judged.rows()
+        with atomic_write(Path(csv_path), overwrite=overwrite) as temporary, temporary.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+    if report is not None and page is not None:
+        write_report(Path(report), page, overwrite=overwrite)
+    return wanted
+
+
+def _evaluation_page(judged: Judged, tomograms: Sequence[Path | str]) -> Report:
+    drawn = _named(tomograms, judged.names)
+    if lacking := [name for name in judged.names if name not in drawn]:
+        raise InputError(f"the report shows slices of {', '.join(lacking)}: pass --tomograms with files of these names")
+    shown = [
+        open_tomogram(drawn[name], spacing_A=spacing)
+        for name, spacing in zip(judged.names, judged.spacings_A, strict=True)
+    ]
+    return evaluation_report(
+        f"Evaluation of {judged.provenance['picks']}", shown, judged.picks, judged.classes, truths=judged.truths,
+        provenance={name: value for name, value in judged.provenance.items() if value}, notes=judged.notes,
+    )  # fmt: skip
+
+
+def _named(tomograms: Sequence[Path | str], names: Sequence[str]) -> dict[str, Path]:
+    """Those of the tomograms, files or folders, that have one of the names; raises InputError where none has."""
+    if not tomograms:
+        return {}
+    found = {name: path for path in find_tomograms(tomograms) if (name := tomogram_name(path)) in names}
+    if not found:
+        raise InputError(f"none of the tomograms has the name of a pick file: {', '.join(names)}")
+    return found

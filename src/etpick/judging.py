@@ -7,12 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etpick import __version__
 from etpick.checkpoint import Model, load_model
 from etpick.errors import InputError
 from etpick.evaluation.curves import precision_recall
@@ -38,6 +40,7 @@ class Judged:
     average_precision: Mapping[str, float]
     challenge: ShrecScore | CziiScore | None
     notes: tuple[str, ...]
+    provenance: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,7 +51,18 @@ class Judged:
             "diameters_A": {c.name: c.diameter_A for c in self.classes},
             "challenge": None if self.challenge is None else _challenge_dict(self.challenge),
             "notes": list(self.notes),
+            "provenance": dict(self.provenance),
         }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """For CSV: a row for each tomogram and class, then for all tomograms; `localisation` ignores the class."""
+        each = zip(self.names, self.picks, self.truths, self.spacings_A, strict=True)
+        parts = [(name, evaluate([p], [t], self.classes, s)) for name, p, t, s in each]
+        return [
+            {"tomogram": name, "class": what} | {k: "" if v is None else v for k, v in score.to_dict().items()}
+            for name, e in [*parts, ("all", self.evaluation)]
+            for what, score in [("localisation", e.localisation), *e.classification.items()]
+        ]
 
     def lines(self) -> list[str]:
         """A table to print."""
@@ -118,6 +132,12 @@ def judge(
         tuple(t.stem for _, t in pairs), tuple(found), tuple(true), classes, tuple(spacings), evaluation,
         _average_precision(found, true, classes, spacings),
         _challenge(rule, found, true, classes, spacings, occupancy), tuple(notes),
+        {
+            "etpick": __version__, "picks": str(picks), "truth": str(truth), "rule": rule,
+            "model": "" if model is None else str(model),
+            "diameters": ", ".join(f"{c.name} {c.diameter_A:g} Å" for c in classes),
+            "judged": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
     )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def test_a_full_report_has_every_section_and_is_well_formed(full: str) -> None:
     assert page.open == []
     assert page.headings == [
         "Picks in the tomogram", "Precision and recall", "Scores", "What was taken for what",
-        "Scores of the candidates", "Training", "How this was made",
+        "Distance to the truth", "The worst mistakes", "Scores of the candidates", "Training", "How this was made",
     ]  # fmt: skip
 
 
@@ -154,7 +154,8 @@ def test_without_truth_nothing_is_called_right_or_wrong(material: dict[str, Any]
 def test_picks_without_scores_have_no_curve(material: dict[str, Any]) -> None:
     picks = [some(np.random.default_rng(1), 5, scored=False)]
     page = Reader(render(report_of(material, "truths", picks=picks)))
-    assert page.headings == ["Picks in the tomogram", "Scores", "What was taken for what"]
+    assert "Precision and recall" not in page.headings
+    assert "The worst mistakes" in page.headings
 
 
 def test_an_empty_result_says_why(material: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,35 @@ from etpick.cli.options import FILE, FOLDER, diameter_option, overwrite_option, 
 @click.argument("truth", type=click.Path(path_type=Path))
 @click.option("--model", type=FOLDER, help="for the classes' diameters")
 @diameter_option
+@click.option("--report", type=FILE, help="write a page here: tables, curves, slices, the worst mistakes; "
+              "needs --tomograms")  # fmt: skip
+@click.option("--tomograms", type=FILE, multiple=True, help="files or folders with the tomograms, for the report")
 @click.option("--json", "json_path", type=FILE, help="write the scores here")
+@click.option("--csv", "csv_path", type=FILE, help="write a table here: a row for each tomogram and class")
 @click.option("--rule", type=click.Choice(["radius", "shrec", "czii"]), default="radius", show_default=True,
               help="radius: within half the diameter, one-to-one; shrec: on the occupancy volume; "
               "czii: F-beta 4 within half the radius")  # fmt: skip
 @click.option("--occupancy", type=FILE, help="occupancy volume (.npz or .mrc), for --rule shrec")
 @spacing_option
 @overwrite_option
-def evaluate(picks: Path, truth: Path, json_path: Path | None, overwrite: bool, **options: Any) -> None:
+def evaluate(
+    picks: Path, truth: Path, json_path: Path | None, csv_path: Path | None, report: Path | None,
+    tomograms: tuple[Path, ...], overwrite: bool, **options: Any,
+) -> None:  # fmt: skip
     """Score picks against the truth.
 
     PICKS and TRUTH are two pick files, or two folders with files of the same names.
     """
-    from etpick.io.atomic import atomic_write
+    from etpick.api import write_evaluation
     from etpick.judging import judge
 
     options["diameters_A"] = options.pop("diameters")
     judged = judge(picks, truth, **options)
     click.echo("\n".join(judged.lines()))
-    if json_path:
-        with atomic_write(json_path, overwrite=overwrite) as temporary:
-            temporary.write_text(json.dumps(judged.to_dict(), indent=1) + "\n", encoding="utf-8")
-        click.echo(f"written to {json_path}")
+    for path in write_evaluation(
+        judged, json_path=json_path, csv_path=csv_path, report=report, tomograms=tomograms, overwrite=overwrite
+    ):
+        click.echo(f"written to {path}")
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 from etpick.evaluation.metrics import Score
 from etpick.report.case import Case, make_case
+from etpick.report.mistakes import distances_section, mistakes_section, tomograms_section
 from etpick.report.page import Number, Report
 from etpick.report.sections import (
     classes_section,
@@ -51,7 +52,10 @@ def evaluation_report(
         slices_section(case, why_empty),
         curves_section(case),
         classes_section(case),
+        tomograms_section(case),
         confusion_section(case),
+        distances_section(case),
+        mistakes_section(case),
         scores_section(case),
         training_section(history or ()),
         provenance_section(provenance or {}),
