@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -18,10 +19,12 @@ from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
 from etpick.exclusion import Masks
+from etpick.inference import OnScores
 from etpick.io.atomic import atomic_write
 from etpick.io.masks import find_masks
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
+from etpick.io.score_maps import writing_scores
 from etpick.io.star import StarStyle
 from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
@@ -113,6 +116,7 @@ def pick_files(
     mask: Path | str | None = None,
     avoid_mask: Path | str | None = None,
     report: bool = False,
+    score_maps: Literal["mrc", "zarr"] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     on_start: Callable[[Path, int, int], None] | None = None,
@@ -124,14 +128,15 @@ def pick_files(
 
     `star_style` is relion4 (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
     `mask` and `avoid_mask` (see `pick`) are files for a single tomogram, or folders with masks of the tomograms'
-    names. `report` adds OUT/NAME.html, a page of pictures and counts to look at. `resume` passes over tomograms
-    whose files are there already. Nothing is picked where a file would be overwritten, two tomograms share a
-    name, or a mask is missing. A tomogram that cannot be read is left out and named in the InputError raised at
-    the end.
+    names. `report` adds OUT/NAME.html, a page of pictures and counts to look at; `score_maps` OUT/NAME_scores.mrc
+    with the chance of any particle, or .zarr with each class's as well, at the network's resolution. `resume`
+    passes over tomograms whose files are there already. Nothing is picked where a file would be overwritten, two
+    tomograms share a name, or a mask is missing. A tomogram that cannot be read is left out and named in the
+    InputError raised at the end.
     """
     picker = Picker(load_model(model), **options)
     paths, folder = find_tomograms(tomograms), Path(out)
-    targets = {path: _targets(path, folder, report) for path in paths}
+    targets = {path: _targets(path, folder, report, score_maps) for path in paths}
     _check_targets(targets)
     if resume:
         paths = [p for p in paths if not all(t.exists() for t in targets[p])]
@@ -149,34 +154,44 @@ def pick_files(
         try:
             tomogram = open_tomogram(path, spacing_A=spacing_A)
             masks = Masks(_opened(allowed.get(path)), _opened(avoided.get(path)))
-            found = picker(tomogram, on_progress, masks=masks)
+            with _score_map(picker, tomogram, targets[path][-1] if score_maps else None, overwrite) as on_scores:
+                found = picker(tomogram, on_progress, masks=masks, on_scores=on_scores)
         except InputError as error:  # one bad file must not cost a night's work on the others
             failed.append(str(error))
             continue
         names = [c.name for c in picker.model.classes]
-        csv, star, *page = targets[path]
-        for target in (csv, star):
+        csv_file, star, *others = targets[path]
+        for target in (csv_file, star):
             write_picks(
                 target, found.picks, tomogram_shape=tomogram.shape, classes=names, style=star_style,
                 binning=star_binning, overwrite=overwrite,
             )  # fmt: skip
-        for target in page:
+        for target in others[: int(report)]:
             choices = _choices(picker.config, mask=allowed.get(path), avoid_mask=avoided.get(path))
             write_report(target, picking_report(tomogram, found, picker.model, choices), overwrite=overwrite)
         done.append(Picked(tomogram, found, targets[path]))
         if on_done:
             on_done(done[-1])
     if failed:
-        others = f"{len(failed)} of {len(paths)} tomograms were not picked: " if len(paths) > 1 else ""
-        raise InputError(others + "; ".join(failed))
+        count = f"{len(failed)} of {len(paths)} tomograms were not picked: " if len(paths) > 1 else ""
+        raise InputError(count + "; ".join(failed))
     return done
 
 
-def _targets(path: Path, folder: Path, report: bool) -> tuple[Path, ...]:
-    from etpick.io.table import tomogram_name
+def _targets(path: Path, folder: Path, report: bool, score_maps: str | None) -> tuple[Path, ...]:
+    endings = [".csv", ".star", *([".html"] if report else []), *([f"_scores.{score_maps}"] if score_maps else [])]
+    return tuple(folder / f"{tomogram_name(path)}{ending}" for ending in endings)
 
-    name = tomogram_name(path)
-    return tuple(folder / f"{name}.{suffix}" for suffix in ("csv", "star", *(["html"] if report else [])))
+
+@contextmanager
+def _score_map(picker: Picker, tomogram: Tomogram, path: Path | None, overwrite: bool) -> Iterator[OnScores | None]:
+    """Where the score maps of a tomogram go; nowhere without a path."""
+    if path is None:
+        yield None
+        return
+    names = [c.name for c in picker.model.classes]
+    with writing_scores(path, picker.map_grid(tomogram), names, overwrite=overwrite) as put:
+        yield lambda slab: put(slab.start, slab.foreground, slab.classes)
 
 
 def _choices(config: PickingConfig, **masks: Path | None) -> dict[str, str]:

@@ -51,14 +51,24 @@ class WorkingVolume:
     gain: float = 1.0
 
     @property
+    def source(self) -> Tomogram:
+        """What is read: the tomogram, or a coarser copy that lies beside it in its file and is fine enough."""
+        return self.tomogram.at(self.spacing_A)
+
+    @property
     def scale(self) -> float:
-        """Working voxels per voxel of the file; 1 where they differ by less than 5 %.
+        """Working voxels per voxel of the source; 1 where they differ by less than 5 %.
 
         Networks are trained with particles that much larger and smaller, and interpolating between nearly
         equal grids blurs in stripes.
         """
-        scale = self.tomogram.spacing_A / self.spacing_A
+        scale = self.source.spacing_A / self.spacing_A
         return 1.0 if abs(scale - 1) < NEARLY_EQUAL else scale
+
+    @property
+    def file_scale(self) -> float:
+        """Working voxels per voxel of the tomogram, in whose voxels positions are."""
+        return self.scale * self.tomogram.spacing_A / self.source.spacing_A
 
     @property
     def density(self) -> float:
@@ -68,7 +78,7 @@ class WorkingVolume:
     @property
     def shape(self) -> Shape3:
         """Sizes along z, y, x in working voxels."""
-        return rescaled_shape(self.tomogram.shape, self.scale)
+        return rescaled_shape(self.source.shape, self.scale)
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """The voxels of a box; beyond the tomogram's edges it is reflected."""
@@ -83,26 +93,27 @@ class WorkingVolume:
     def _inside(self, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
         if self.scale == 1:
             z, y, x = (slice(a, b) for a, b in spans)
-            return self.normalise(np.asarray(self.tomogram.data[z, y, x]))
-        axes = [axis_weights(a, b, self.scale, n) for (a, b), n in zip(spans, self.tomogram.shape, strict=True)]
+            return self.normalise(np.asarray(self.source.data[z, y, x]))
+        axes = [axis_weights(a, b, self.scale, n) for (a, b), n in zip(spans, self.source.shape, strict=True)]
         z, y, x = (slice(first, first + weights.shape[1]) for first, weights in axes)
-        block = self.normalise(np.asarray(self.tomogram.data[z, y, x]))
+        block = self.normalise(np.asarray(self.source.data[z, y, x]))
         block = apply_weights(block, (axes[0][1], axes[1][1], axes[2][1]))
         return np.asarray(np.clip(block * np.float32(self.gain), -self.normalise.clip, self.normalise.clip))
 
     def to_working(self, positions: FloatArray) -> FloatArray:
         """Positions in the file's voxels → working voxels."""
-        return rescale(positions, self.scale)
+        return rescale(positions, self.file_scale)
 
     def to_file(self, positions: FloatArray) -> FloatArray:
         """Positions in working voxels → the file's voxels."""
-        return rescale(positions, 1 / self.scale)
+        return rescale(positions, 1 / self.file_scale)
 
 
 def open_volume(tomogram: Tomogram, spacing_A: float, config: TrainingConfig) -> WorkingVolume:
     """Measure a tomogram's grey levels and see it at the working spacing. Raises InputError."""
     share = config.central_share
-    normalise = measure(tomogram.data, tomogram.name, central_share=share, clip=config.clip_sigma)
+    seen = tomogram.at(spacing_A)
+    normalise = measure(seen.data, tomogram.name, central_share=share, clip=config.clip_sigma)
     volume = WorkingVolume(tomogram, spacing_A, normalise)
     if volume.scale == 1:
         return volume

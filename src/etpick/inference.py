@@ -66,6 +66,9 @@ class Scores:
         return Scores(self.start + cut, self.foreground[cut:], self.classes[:, cut:])
 
 
+OnScores = Callable[[Scores], None]
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Local maxima of the smoothed score map: positions (n, 3) in working voxels, raw scores (n,) in 0–1,
@@ -217,12 +220,17 @@ def search(
     config: PickingConfig,
     device: torch.device,
     on_progress: Progress | None = None,
+    on_scores: OnScores | None = None,
 ) -> Candidates:
-    """Plan, predict and find; out of memory, try again with smaller tiles, and say so."""
+    """Plan, predict and find; out of memory, try again with smaller tiles, and say so.
+
+    `on_scores` sees each slab on its way, those before an end of memory twice.
+    """
     tile = choose_tile(volume, network, config, device)
     while True:
         try:
             slabs = predict(volume, network, plan_for(volume.shape, network, config, tile), device, on_progress)
+            slabs = slabs if on_scores is None else _shown(slabs, on_scores)
             return find(slabs, -(-volume.shape[0] // network.stride), finder)
         except (MemoryError, RuntimeError) as error:
             smaller = _smaller(tile, config.halo_vx)
@@ -234,6 +242,12 @@ def search(
                 ) from None
             logger.warning("out of memory with tiles of %s voxels; going on with %s", tile, smaller)
             tile = smaller
+
+
+def _shown(slabs: Iterable[Scores], on_scores: OnScores) -> Iterator[Scores]:
+    for slab in slabs:
+        on_scores(slab)
+        yield slab
 
 
 def plan_for(shape: Shape3, network: Network, config: PickingConfig, tile: Shape3) -> Plan:

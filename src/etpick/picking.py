@@ -22,7 +22,8 @@ from etpick.decision import (
 )
 from etpick.errors import SpacingError
 from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
-from etpick.inference import Candidates, choose_device, search
+from etpick.inference import Candidates, OnScores, choose_device, search
+from etpick.io.score_maps import MapGrid
 from etpick.nn.networks import Network
 from etpick.ops.calibrate import fit_histogram, identity
 from etpick.types import Box, FloatArray, Particles, Tomogram
@@ -91,13 +92,17 @@ class Picker:
         on_progress: Callable[[int, int], None] | None = None,
         *,
         masks: Masks | None = None,
+        on_scores: OnScores | None = None,
     ) -> Found:
-        """Find the particles of a tomogram. Raises SpacingError, InputError (NaN, no image, a mask of other shape)."""
+        """Find the particles of a tomogram; `on_scores` sees the score maps on their way, slab by slab.
+
+        Raises SpacingError, InputError (NaN, no image, a mask of other shape).
+        """
         check_spacing(tomogram, self.model.spacing_A)
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
         zones = find_zones(tomogram, self.config, masks)
         volume = inverted(volume) if self.config.invert else volume
-        candidates = search(volume, self.network, self.finder, self.config, self.device, on_progress)
+        candidates = search(volume, self.network, self.finder, self.config, self.device, on_progress, on_scores)
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)
         decision, how = self._calibrated(candidates)
@@ -111,6 +116,14 @@ class Picker:
             warning=self._doubt(volume, decision, picks),
             zones=zones, excluded=held, left_out=zones.holding(decision.keep(others)),
         )  # fmt: skip
+
+    def map_grid(self, tomogram: Tomogram) -> MapGrid:
+        """The voxels of a tomogram's score maps."""
+        volume, stride = open_volume(tomogram, self.model.spacing_A, self.model.config), self.network.stride
+        z, y, x = (-(-n // stride) for n in volume.shape)
+        first = volume.to_file(np.full((1, 3), (stride - 1) / 2))[0] * tomogram.spacing_A
+        spacing_A = stride * tomogram.spacing_A / volume.file_scale
+        return MapGrid((z, y, x), spacing_A, (float(first[0]), float(first[1]), float(first[2])))
 
     def _calibrated(self, candidates: Candidates) -> tuple[Decision, str]:
         """The model's decision, or one whose scores come from this tomogram's histogram, and what it rests on."""

@@ -43,13 +43,15 @@ class Tomogram:
     """A 3D image with its spacing.
 
     `data` is [z, y, x] and may be a memory map: cut it before computing. `spacing_A` is the edge of a
-    voxel in Å, the same on the three axes.
+    voxel in Å, the same on the three axes. `coarser` are copies of the same field of view with larger voxels,
+    where the file holds such; positions are always in voxels of the tomogram itself.
     """
 
     data: Volume
     spacing_A: float
     name: str = "tomogram"
     path: Path | None = None
+    coarser: tuple[Tomogram, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
@@ -65,6 +67,11 @@ class Tomogram:
         """Sizes along z, y, x in voxels."""
         z, y, x = self.data.shape
         return int(z), int(y), int(x)
+
+    def at(self, spacing_A: float) -> Tomogram:
+        """The copy nearest to a wanted spacing among those at most a fifth coarser, so that nothing is lost."""
+        fitting = [copy for copy in self.coarser if self.spacing_A < copy.spacing_A <= 1.2 * spacing_A]
+        return max(fitting, key=lambda copy: copy.spacing_A, default=self)
 
 
 @dataclass(frozen=True)

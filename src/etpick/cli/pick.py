@@ -31,6 +31,8 @@ from etpick.config import PickingConfig
               "likewise a folder")  # fmt: skip
 @from_config(PickingConfig, "avoid_margin_A")
 @click.option("--report", is_flag=True, help="also write OUT/NAME.html: pictures of picks and zones, scores, counts")
+@click.option("--score-maps", type=click.Choice(["mrc", "zarr"]), help="also write OUT/NAME_scores.mrc, the chance of "
+              "any particle, or .zarr with that of each class, at the network's resolution")  # fmt: skip
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
 @click.option("--star-style", type=click.Choice(["relion4", "relion5"]), default="relion4", show_default=True,
               help="relion4: voxels; relion5: Å from the tomogram's centre")  # fmt: skip

@@ -16,23 +16,22 @@ from numpy.typing import NDArray
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write
+from etpick.io.volume import Spacing, Stored
 from etpick.types import Volume
 
 _HEADER_BYTES = 1024
 _CHUNK_BYTES = 1 << 20
 _KEPT = (np.int8, np.int16, np.uint16, np.float16, np.float32)  # modes 0, 1, 6, 12, 2
 _READ_MODES = (0, 1, 2, 6, 12)
+_OTHER_MODES = {
+    3: "holds complex numbers, a Fourier transform",
+    4: "holds complex numbers, a Fourier transform",
+    16: "holds colours",
+    101: "holds voxels of four bits",
+}
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2"}
 _IMOD_STAMP = 1146047817
 """Marks files of IMOD, whose bytes of mode 0 are unsigned unless a flag says otherwise."""
-
-
-@dataclass(frozen=True, eq=False)
-class MrcVolume:
-    """Data [z, y, x] and the spacing in Å along z, y, x that the file states, believable or not."""
-
-    data: Volume
-    spacing_A: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,14 @@ class _Header:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     offset: int
-    spacing_A: tuple[float, float, float]
+    spacing_A: Spacing
 
     @property
     def data_bytes(self) -> int:
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def read_mrc(path: Path | str) -> MrcVolume:
+def read_mrc(path: Path | str) -> Stored:
     """Map a file into memory, or unpack a gzip or bzip2 file into it (told by content, not by name).
 
     Modes 0, 1, 2, 6 and 12 of either byte order. Axis-order fields are ignored, as most programs of the
@@ -62,7 +61,7 @@ def read_mrc(path: Path | str) -> MrcVolume:
         data: NDArray[Any] = np.memmap(path, header.dtype, "r", header.offset, header.shape)
     else:
         data = _unpack(path, header)
-    return MrcVolume(data, header.spacing_A)
+    return Stored(data, header.spacing_A)
 
 
 def _packing(path: Path) -> str | None:
@@ -94,8 +93,9 @@ def _read_header(path: Path) -> _Header:
         header = mrc.header.copy()
     mode = int(header.mode)
     if mode not in _READ_MODES:
+        what = f"{_OTHER_MODES[mode]} (MRC mode {mode})" if mode in _OTHER_MODES else f"has MRC mode {mode}"
         raise InputError(
-            f"{path} has MRC mode {mode}: etpick reads {', '.join(map(str, _READ_MODES))}; "
+            f"{path} {what}: etpick reads modes {', '.join(map(str, _READ_MODES))}; "
             "convert it, or check that it is an MRC file"
         )
     counts = [int(header[axis]) for axis in ("nx", "ny", "nz")]
@@ -118,7 +118,7 @@ def _dtype(header: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _spacing(header: Any) -> tuple[float, float, float]:
+def _spacing(header: Any) -> Spacing:
     """Cell edge over number of intervals, along z, y, x; NaN or infinite where the header has zeros."""
     cell = np.array([header.cella.z, header.cella.y, header.cella.x], dtype=np.float64)
     count = np.array([header.mz, header.my, header.mx], dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -67,9 +68,15 @@ class PickTable:
 
 
 def tomogram_name(path: Path | str) -> str:
-    """File name without folder and without the suffixes of images: `a/t1.mrc.gz` → `t1`."""
-    name = Path(path).name
-    for suffixes in (_PACKED, _IMAGES):
+    """File name without folder and without the suffixes of images: `a/t1.mrc.gz` → `t1`.
+
+    A copick tomogram, `RUN/VoxelSpacing10.000/wbp.zarr`, has the name of its run.
+    """
+    path = Path(path)
+    if path.suffix == ".zarr" and _COPICK_SPACING.fullmatch(path.parent.name) and path.parent.parent.name:
+        return path.parent.parent.name
+    name = path.name
+    for suffixes in (_PACKED, _IMAGES, _OME):
         stem, dot, suffix = name.rpartition(".")
         if stem and dot and suffix.lower() in suffixes:
             name = stem
@@ -77,7 +84,17 @@ def tomogram_name(path: Path | str) -> str:
 
 
 _PACKED = ("gz", "bz2")
-_IMAGES = ("mrc", "rec", "st", "map", "npy", "tomostar", "mrcs")
+_IMAGES = ("mrc", "rec", "st", "map", "npy", "tomostar", "mrcs", "zarr", "tif", "tiff", "em")
+_OME = ("ome",)
+_COPICK_SPACING = re.compile(r"VoxelSpacing(\d+(?:\.\d+)?)")
+
+
+def copick_spacing_A(path: Path) -> float | None:
+    """The spacing that the folder of a copick tomogram is named for, None elsewhere."""
+    found = _COPICK_SPACING.fullmatch(path.parent.name)
+    return float(found[1]) if found else None
+
+
 _SEPARATORS = "_-. "
 
 

@@ -12,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpick.errors import InputError, SpacingError
-from etpick.io.mrc import MrcVolume, read_mrc
+from etpick.io.em import read_em
+from etpick.io.mrc import read_mrc
+from etpick.io.omezarr import FILES as ZARR_FILES
+from etpick.io.omezarr import read_omezarr
 from etpick.io.table import tomogram_name
+from etpick.io.tiff import read_tiff
+from etpick.io.volume import UNKNOWN, Stored
 from etpick.types import Tomogram, Volume
 
-_UNKNOWN = (float("nan"),) * 3
 
-
-def _read_npy(path: Path) -> MrcVolume:
+def _read_npy(path: Path) -> Stored:
     try:
-        return MrcVolume(np.load(path, mmap_mode="r", allow_pickle=False), _UNKNOWN)
+        return Stored(np.load(path, mmap_mode="r", allow_pickle=False), UNKNOWN)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be read as a NumPy array: {error}") from error
 
@@ -39,13 +42,15 @@ _MRC_SUFFIXES = (
     ".map.bz2",
 )
 
-READERS: Mapping[str, Callable[[Path], MrcVolume]] = MappingProxyType(
-    {**dict.fromkeys(_MRC_SUFFIXES, read_mrc), ".npy": _read_npy}
-)
+READERS: Mapping[str, Callable[[Path], Stored]] = MappingProxyType({
+    **dict.fromkeys(_MRC_SUFFIXES, read_mrc),
+    ".npy": _read_npy, ".zarr": read_omezarr, ".em": read_em, ".tif": read_tiff, ".tiff": read_tiff,
+})  # fmt: skip
 """By suffix; the longest that fits is taken."""
 
-_SEARCHED = tuple(suffix for suffix in READERS if suffix != ".st" and not suffix.startswith(".map"))
-"""Looked for in folders, where .st are tilt series and .map are density maps; those are opened by name."""
+_SEARCHED = tuple(s for s in READERS if s not in (".st", ".em", ".tif", ".tiff") and not s.startswith(".map"))
+"""Looked for in folders, where .st are tilt series, .map and .em density maps or motive lists, .tif mostly movies;
+those are opened by name."""
 
 
 def open_tomogram(
@@ -70,12 +75,28 @@ def open_tomogram(
 
 def _open_file(path: Path, spacing_A: float | None, name: str | None) -> Tomogram:
     contents = _reader(path)(path)
-    if spacing_A is None:
-        spacing_A = _believed(contents.spacing_A, path)
-    return _checked(Tomogram(contents.data, spacing_A, name or tomogram_name(path), path))
+    own = spacing_A or _believed(contents.spacing_A, path)
+    name = name or tomogram_name(path)
+    return _checked(Tomogram(contents.data, own, name, path, _coarser(contents, own, name, path)))
 
 
-def _reader(path: Path) -> Callable[[Path], MrcVolume]:
+def _coarser(contents: Stored, own_A: float, name: str, path: Path) -> tuple[Tomogram, ...]:
+    """Copies with larger voxels, whose spacing follows from the sizes: they show the same field of view."""
+    copies = []
+    for copy in contents.coarser:
+        ratios = [fine / coarse for fine, coarse in zip(contents.data.shape, copy.data.shape, strict=True)]
+        if max(ratios) < 1.05 * min(ratios):  # else it is coarser along some axes only
+            copies.append(Tomogram(copy.data, own_A * float(np.mean(ratios)), name, path))
+    return tuple(copies)
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).is_file() for name in ZARR_FILES)
+
+
+def _reader(path: Path) -> Callable[[Path], Stored]:
+    if path.is_dir() and _is_zarr(path):
+        return read_omezarr
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a tomogram: name a file in it ({', '.join(READERS)})")
     if not path.exists():
@@ -124,12 +145,12 @@ def open_mask(path: Path) -> Volume:
 def find_tomograms(paths: Iterable[Path | str]) -> list[Path]:
     """Files as given, and for each folder its tomograms in natural order (t2 before t10), each once.
 
-    Folders are searched for .mrc, .rec and .npy, packed or not; .st (tilt series, mostly) and .map (density
-    maps) are taken where named. Raises InputError where a path does not exist or a folder holds no tomogram.
+    Folders are searched for .mrc, .rec, .npy, packed or not, and .zarr; .st (tilt series, mostly), .map, .em (density
+    maps) and .tif are taken where named. Raises InputError where a path does not exist or a folder holds no tomogram.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        found |= dict.fromkeys(_in_folder(path) if path.is_dir() else [_existing(path)])
+        found |= dict.fromkeys(_in_folder(path) if path.is_dir() and not _is_zarr(path) else [_existing(path)])
     if not found:
         raise InputError("no tomogram given: name files or folders")
     return list(found)
@@ -141,7 +162,7 @@ def _existing(path: Path) -> Path:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    here = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    here = [p for p in folder.iterdir() if (p.is_file() or _is_zarr(p)) and not p.name.startswith(".")]
     found = [path for path in here if _suffix(path, _SEARCHED)]
     if not found:
         raise InputError(f"no tomogram in {folder}: looked for {', '.join(_SEARCHED)} among {len(here)} files")

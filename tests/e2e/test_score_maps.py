@@ -1,0 +1,82 @@
+"""Score maps beside the picks, with a network that was never trained."""
+
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import etpick
+from etpick.checkpoint import Model, make_network, save_model
+from etpick.cli import main
+from etpick.config import recipe
+from etpick.decision import Decision
+from etpick.inference import Scores
+from etpick.io.mrc import write_mrc
+from etpick.ops.calibrate import identity
+from etpick.picking import Picker
+from etpick.types import ParticleClass
+
+SHAPE = (40, 48, 56)
+SPACING_A = 20.0
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("maps")
+    torch.manual_seed(0)
+    config, classes = recipe("fast"), (ParticleClass("ribosome", 280.0), ParticleClass("proteasome", 150.0))
+    decision = Decision(classes, SPACING_A, identity(2), (0.4, 0.4))
+    save_model(Model(config, decision, make_network(config, 2).state_dict()), folder / "model")
+    levels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    write_mrc(folder / "t1.mrc", levels, SPACING_A)
+    return folder
+
+
+def pick(work: Path, out: Path, *options: str) -> Result:
+    arguments = ["pick", work / "model", work / "t1.mrc", "--out", out, *options]
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def own_maps(work: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(z, y, x) and (c, z, y, x) as the network gives them."""
+    slabs: list[Scores] = []
+    Picker(etpick.load_model(work / "model"))(etpick.open_tomogram(work / "t1.mrc"), on_scores=slabs.append)
+    return np.concatenate([s.foreground for s in slabs]), np.concatenate([s.classes for s in slabs], axis=1)
+
+
+def test_an_mrc_holds_the_chance_of_any_particle_at_its_place(work: Path, tmp_path: Path) -> None:
+    result = pick(work, tmp_path, "--score-maps", "mrc")
+    assert result.exit_code == 0, result.output
+    with mrcfile.open(tmp_path / "t1_scores.mrc") as mrc:
+        np.testing.assert_array_equal(mrc.data, own_maps(work)[0])
+        assert float(mrc.voxel_size.x) == pytest.approx(2 * SPACING_A)
+        # the first voxel's centre lies between the tomogram's first two
+        assert [float(mrc.header.origin[axis]) for axis in "xyz"] == [SPACING_A / 2] * 3
+
+
+def test_a_zarr_holds_each_class_as_a_channel(work: Path, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed: pip install 'etpick[zarr]'")
+    assert pick(work, tmp_path, "--score-maps", "zarr").exit_code == 0
+    group = zarr.open_group(str(tmp_path / "t1_scores.zarr"), mode="r")
+    about = group.attrs["ome"]
+    assert [c["label"] for c in about["omero"]["channels"]] == ["any particle", "ribosome", "proteasome"]
+    scale, translation = about["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"], translation["translation"]) == ([1, 40, 40, 40], [0, 10, 10, 10])
+    foreground, classes = own_maps(work)
+    np.testing.assert_allclose(group["0"][0], foreground, atol=1e-3)
+    np.testing.assert_array_equal(group["0"][1:], classes)
+    again = pick(work, tmp_path, "--score-maps", "zarr")
+    assert again.exit_code == 1 and "--overwrite" in again.output
+    assert pick(work, tmp_path, "--score-maps", "zarr", "--overwrite").exit_code == 0
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_the_map_of_a_rescaled_tomogram_has_its_own_voxels(work: Path, tmp_path: Path) -> None:
+    levels = np.random.default_rng(1).normal(size=(80, 96, 112)).astype(np.float32)
+    grid = Picker(etpick.load_model(work / "model")).map_grid(etpick.Tomogram(levels, SPACING_A / 2))
+    assert grid.shape == (20, 24, 28)
+    assert grid.spacing_A == pytest.approx(40)
+    assert grid.origin_A == pytest.approx((15, 15, 15))  # four voxels of 10 Å to one: centre at 1.5
