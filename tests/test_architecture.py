@@ -15,7 +15,7 @@ LAYERS = [
     {"io", "ops"},
     {"nn", "evaluation", "simulate"},
     {"data", "exclusion"},
-    {"inference", "hard"},
+    {"inference", "hard", "placement"},
     {"decision"},
     {"checkpoint", "partial", "preparation", "inspection", "resumption"},
     {"picking", "judging", "training"},

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from etpick.errors import InputError
 from etpick.io.picks import read_picks
 from etpick.io.project import TomogramEntry, open_entry, read_project
-from etpick.io.sanity import MISTAKES, describe_outside, describe_spacing, is_outside, repeated
+from etpick.io.sanity import describe_outside, describe_spacing, is_outside, repeated
 from etpick.ops.contrast import ContrastProbe
-from etpick.types import FloatArray, Particles, Shape3, Tomogram
+from etpick.placement import ENOUGH, FAINT, Placement, check_placement
+from etpick.types import Particles, Shape3, Tomogram
 
 _SAMPLE_VOXELS = 16_000_000
 _ROBUST_SIGMA = 1.4826  # of the median absolute deviation of a normal distribution
@@ -257,23 +258,19 @@ def _picks_in(tomogram: Tomogram, grey: GreyLevels, name: str, particles: Partic
     inside = particles.positions[~is_outside(particles.positions, tomogram.shape)]
     probe = ContrastProbe(tomogram.data, *grey.robust_range) if len(particles) and grey.std > 0 else None
     contrast = probe.at(inside) if probe and len(inside) else None
-    strength = contrast.strength if contrast else 0.0
+    placement = check_placement(particles.positions, tomogram.shape, probe) if probe else None
     warnings = list(plain.warnings)
     if doubt := describe_spacing(particles.spacing_A, tomogram, binning):
         warnings.append(f"{name} does not fit {tomogram.name}: {doubt}")
     outside = len(particles) - len(inside)
-    likely = _likely_mistake(particles.positions, tomogram, probe, 0.0 if outside else strength)
-    told = f"to judge by the grey levels, {likely}" if likely else None
+    told = f"to judge by the grey levels, {placement.likely}" if placement and placement.likely else None
     if outside:
         problem = describe_outside(particles.positions, tomogram.shape, told)
         warnings.append(f"{name} does not fit {tomogram.name}: {problem}")
     elif told:
         warnings.append(f"{name} does not fit {tomogram.name}: {told}")
-    elif probe and len(inside) >= 20 and strength < 3:
-        warnings.append(
-            f"{name} and {tomogram.name}: the grey levels at the picks are those of random places; "
-            "do they belong together?"
-        )
+    elif placement and len(inside) >= ENOUGH and contrast and contrast.strength < FAINT:
+        warnings.append(f"{name} and {tomogram.name}: {placement.verdict}")
     effect = contrast.effect if contrast else None
     return PickInspection(name, plain.counts, plain.reach, outside, effect, tuple(warnings))
 
@@ -283,16 +280,9 @@ def _repeats(particles: Particles) -> int:
     return sum(int(repeated(particles.positions[particles.classes == name]).sum()) for name in names)
 
 
-def _likely_mistake(
-    positions: FloatArray, tomogram: Tomogram, probe: ContrastProbe | None, strength: float
-) -> str | None:
-    """The mistake that, undone, makes picks stand out from random places clearly more than as they are."""
-    if probe is None or len(positions) < 5:
-        return None
-    found = {
-        what: probe.at(undo(positions)).strength
-        for what, undo in MISTAKES.items()
-        if not is_outside(undo(positions), tomogram.shape).any()
-    }
-    best = max(found, key=lambda what: found[what], default=None)
-    return best if best is not None and found[best] > max(5.0, 2 * strength) else None
+def placement_of(tomogram: Tomogram, particles: Particles) -> Placement:
+    """How picks fit a tomogram, as they are and with each usual mistake undone. Raises InputError without contrast."""
+    grey = grey_levels(tomogram)
+    if not grey.std > 0:
+        raise InputError(f"every voxel of {tomogram.name} is alike: nothing can be held against it")
+    return check_placement(particles.positions, tomogram.shape, ContrastProbe(tomogram.data, *grey.robust_range))

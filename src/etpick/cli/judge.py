@@ -1,4 +1,4 @@
-"""`etpick evaluate` and `etpick info`."""
+"""`etpick evaluate`, `etpick info` and `etpick check`."""
 
 from __future__ import annotations
 
@@ -57,3 +57,23 @@ def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
     from etpick import api
 
     click.echo("\n".join(api.info(paths, spacing_A=spacing_A)))
+
+
+@click.command()
+@click.argument("tomogram", type=FILE)
+@click.argument("picks", type=FILE)
+@click.option("--binning", type=float, default=1.0, show_default=True, help="voxels of the picks that make one of the "
+              "tomogram along an axis")  # fmt: skip
+@spacing_option
+def check(tomogram: Path, picks: Path, binning: float, spacing_A: float | None) -> None:
+    """Are the picks where the particles are?
+
+    Compares the density at the picks with that at random places, as they are and with swapped axes, flipped axes and
+    other binnings undone, and names the likely mistake.
+    """
+    from etpick.inspection import placement_of
+    from etpick.io.picks import read_picks
+    from etpick.io.tomograms import open_tomogram
+
+    opened = open_tomogram(tomogram, spacing_A=spacing_A)
+    click.echo("\n".join(placement_of(opened, read_picks(picks, tomogram=opened, binning=binning)).lines()))

@@ -16,18 +16,29 @@ MARGIN_VX = 1.0
 SPACING_TOLERANCE = 0.01
 """Relative difference up to which two spacings are one: headers round."""
 
-MISTAKES: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
+Undo = Callable[[FloatArray, Shape3], FloatArray]
+
+MISTAKES: Mapping[str, Undo] = MappingProxyType(
     {
-        "x and z are swapped": lambda p: p[:, [2, 1, 0]],
-        "y and z are swapped": lambda p: p[:, [1, 0, 2]],
-        "x and y are swapped": lambda p: p[:, [0, 2, 1]],
-        "they are in voxels 2 times finer (binning = 2)": lambda p: p / 2,
-        "they are in voxels 4 times finer (binning = 4)": lambda p: p / 4,
-        "they are in voxels 2 times coarser (binning = 0.5)": lambda p: p * 2,
-        "they are in voxels 4 times coarser (binning = 0.25)": lambda p: p * 4,
+        "x and z are swapped": lambda p, _: p[:, [2, 1, 0]],
+        "y and z are swapped": lambda p, _: p[:, [1, 0, 2]],
+        "x and y are swapped": lambda p, _: p[:, [0, 2, 1]],
+        "they are in voxels 2 times finer (binning = 2)": lambda p, _: p / 2,
+        "they are in voxels 4 times finer (binning = 4)": lambda p, _: p / 4,
+        "they are in voxels 2 times coarser (binning = 0.5)": lambda p, _: p * 2,
+        "they are in voxels 4 times coarser (binning = 0.25)": lambda p, _: p * 4,
+        "z runs the other way": lambda p, shape: _mirrored(p, shape, 0),
+        "y runs the other way (the other hand)": lambda p, shape: _mirrored(p, shape, 1),
+        "x runs the other way (the other hand)": lambda p, shape: _mirrored(p, shape, 2),
     }
 )
-"""What may have happened to picks, and what undoes it: (n, 3) zyx → (n, 3) zyx."""
+"""What may have happened to picks in a volume of a shape, and what undoes it: (n, 3) zyx → (n, 3) zyx."""
+
+
+def _mirrored(positions: FloatArray, shape: Shape3, axis: int) -> FloatArray:
+    out = positions.copy()
+    out[:, axis] = shape[axis] - 1 - out[:, axis]
+    return out
 
 
 def is_outside(positions: FloatArray, shape: Shape3) -> NDArray[np.bool_]:
@@ -38,7 +49,7 @@ def is_outside(positions: FloatArray, shape: Shape3) -> NDArray[np.bool_]:
 
 def fitting_mistakes(positions: FloatArray, shape: Shape3) -> list[str]:
     """The mistakes that, undone, put every pick inside; the simplest first."""
-    return [what for what, undo in MISTAKES.items() if not is_outside(undo(positions), shape).any()]
+    return [what for what, undo in MISTAKES.items() if not is_outside(undo(positions, shape), shape).any()]
 
 
 def describe_outside(positions: FloatArray, shape: Shape3, cause: str | None = None) -> str | None:
