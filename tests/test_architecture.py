@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "etpick"
 LAYERS = [
     {"errors"},
     {"types"},
-    {"config", "geometry", "pacing", "tiles"},
+    {"config", "external", "geometry", "pacing", "tiles"},
     {"io", "ops"},
     {"nn", "evaluation", "simulate"},
     {"data", "exclusion"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"checkpoint", "partial", "preparation", "inspection", "resumption"},
     {"picking", "judging", "training"},
     {"report"},
-    {"api"},
+    {"api", "extraction"},
     {"demo"},
     {"cli"},
 ]
