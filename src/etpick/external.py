@@ -17,6 +17,7 @@ HOW_TO_GET_RELION = (
     "program under the GPL, and have its folder on PATH"
 )
 _LAST_LINES = 12
+_BAR = "~~(,_,"  # RELION's progress bar, a mouse
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Relion:
             [program, *map(str, arguments)], cwd=folder, capture_output=True, text=True, errors="replace", check=False
         )
         if done.returncode:
-            end = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:])
+            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and _BAR not in line]
+            end = "\n".join(lines[-_LAST_LINES:])
             raise ExternalError(f"{tool} failed ({done.returncode}) in {folder}; its last lines:\n{end}")
         return done.stdout
 

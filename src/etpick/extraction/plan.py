@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,10 @@ from etpick.errors import InputError
 from etpick.geometry import rescale
 from etpick.io.picks import read_picks, read_table
 from etpick.io.sanity import describe_outside, is_outside
-from etpick.ops.contrast import ContrastProbe
 from etpick.ops.subtomograms import Cuts, plan_cuts
 from etpick.types import NEGATIVE, Particles, Tomogram
 
 _MOST_OUTSIDE: Final = 0.05  # share of picks outside the tomogram from which they are held for another's
-_CLEAR: Final = 4.0  # standard errors from which dark and bright are told apart
-_SAMPLED_SLICES: Final = 16
-_SAMPLED_QUANTILES: Final = (0.001, 0.999)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,31 +70,3 @@ def _in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None)
     particles = read_picks(file, tomogram=tomogram, spacing_A=stated_A)
     positions = rescale(particles.positions, stated_A / tomogram.spacing_A)
     return replace(particles, positions=positions, spacing_A=tomogram.spacing_A, tomogram=tomogram.name)
-
-
-def decide_contrast(jobs: Sequence[Job], contrast: Literal["auto", "keep", "invert"]) -> tuple[bool, str]:
-    """Whether to exchange dark and bright, and why; all tomograms decide together.
-
-    Raises InputError where particles stand out neither dark nor bright.
-    """
-    if contrast != "auto":
-        return contrast == "invert", f"contrast: {'inverted' if contrast == 'invert' else 'kept'}, as asked"
-    signed = [_contrast(job) for job in jobs]
-    strength = float(np.sum(signed) / np.sqrt(len(signed)))
-    if abs(strength) < _CLEAR:
-        raise InputError(
-            "particles stand out neither dark nor bright from their surroundings: say --contrast invert where protein "
-            "is dark, --contrast keep where it is bright (RELION wants it bright)"
-        )
-    if strength < 0:
-        return True, "contrast: particles are dark in the tomograms, so it was inverted (RELION wants them bright)"
-    return False, "contrast: particles are bright in the tomograms, as RELION wants them, so it was kept"
-
-
-def _contrast(job: Job) -> float:
-    """In standard errors, negative where particles are dark."""
-    data = job.tomogram.data
-    sample = [np.asarray(data[int(z)]) for z in np.linspace(0, data.shape[0] - 1, _SAMPLED_SLICES)]
-    low, high = np.nanquantile(np.stack(sample).astype(np.float32), _SAMPLED_QUANTILES)
-    found = ContrastProbe(data, float(low), float(high)).at(job.particles.positions)
-    return float(np.copysign(found.strength, found.effect))

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from etpick.config import ExtractionConfig, build
 from etpick.errors import InputError
+from etpick.extraction.contrast import decide_contrast
 from etpick.extraction.output import TARGETS, describe, open_stores, prefix_of, write_rest
-from etpick.extraction.plan import Job, decide_contrast, plan
+from etpick.extraction.plan import Job, plan
 from etpick.io.extraction_folder import ExtractionFolder, open_folder
 from etpick.io.pairing import find_picks
 from etpick.io.subtomograms import SubtomogramFormat, SubtomogramStore, import_zarr

@@ -17,6 +17,7 @@ from etpick.types import FloatArray
 Pixels = NDArray[np.float32]
 
 _THICKNESS: Final = 1 / 10  # of the box, averaged into a slice: a single plane is mostly noise
+_BLUR: Final = 1 / 40  # of the box: σ of the Gaussian that makes a particle stand out from its noise
 _CONTRAST_PERCENTILES: Final = (0.5, 99.5)
 _THIRDS: Final = ("best third", "middle third", "last third")
 _LEAST_FOR_THIRDS: Final = 12
@@ -42,8 +43,8 @@ def gallery_report(shown: Shown, most: int, facts: dict[str, str], notes: Sequen
     made = Section("How they were cut", tables=(Table((), rows, numeric=False),))
     order = "best score first" if shown.scores is not None else "in the order of the picks, which have no scores"
     lead = (
-        "Each tile shows a particle in three planes through its centre: xy, xz, yz (the second letter of each points "
-        f"up). {order[0].upper()}{order[1:]}."
+        "Each tile shows a particle in three planes through its centre, a little smoothed: xy, xz, yz; the second "
+        f"letter of each points up. {order[0].upper()}{order[1:]}."
     )
     counts = tuple(Number(name, str(int((shown.classes == name).sum()))) for name in names)
     return Report("Subtomograms", lead, counts, tuple(notes), (*sections, made))
@@ -52,8 +53,8 @@ def gallery_report(shown: Shown, most: int, facts: dict[str, str], notes: Sequen
 def _section(shown: Shown, name: str, most: int) -> Section:
     rows = ranked(shown, name)
     ranks = evenly(len(rows), most)
-    slices = np.stack([central_slices(shown.read(int(rows[rank]))) for rank in ranks])
-    low, high = np.nanpercentile(slices, _CONTRAST_PERCENTILES)
+    slices = [central_slices(shown.read(int(rows[rank]))) for rank in ranks]
+    low, high = np.nanpercentile(np.concatenate([s.reshape(-1) for s in slices]), _CONTRAST_PERCENTILES)
     tiles = [
         Picture(embed.grey(_stretched(picture, low, high), _alt(shown, name, row)), _caption(shown, rank, row))
         for picture, rank, row in zip(slices, ranks, rows[ranks], strict=True)
@@ -84,21 +85,23 @@ def evenly(count: int, most: int) -> NDArray[np.intp]:
 
 
 def central_slices(box: NDArray[np.float32]) -> Pixels:
-    """xy, xz and yz side by side, each the mean over a tenth of the box about its middle voxel; up is up."""
+    """xy, xz and yz side by side, each the mean over a tenth of the box about its middle voxel, smoothed; up is up."""
+    from scipy.ndimage import gaussian_filter
+
     n = box.shape[0]
     half = max(1, round(n * _THICKNESS / 2))
     thick = slice(n // 2 - half, n // 2 + half + 1)
     planes = (box[thick].mean(axis=0), box[:, thick].mean(axis=1), box[:, :, thick].mean(axis=2))
     gap = np.full((n, _GAP_PX), np.nan, dtype=np.float32)
-    xy, xz, yz = (np.asarray(plane[::-1], dtype=np.float32) for plane in planes)
+    xy, xz, yz = (gaussian_filter(plane[::-1], n * _BLUR) for plane in planes)
     return np.concatenate([xy, gap, xz, gap, yz], axis=1)
 
 
-def _means(slices: Pixels, scored: bool) -> list[Picture]:
-    """The mean of the best, the middle and the last third, where scores order them and there are enough."""
-    if not scored or len(slices) < _LEAST_FOR_THIRDS:
+def _means(slices: Sequence[Pixels], scored: bool) -> list[Picture]:
+    """The mean of the best, the middle and the last third, where scores order enough boxes of one size."""
+    if not scored or len(slices) < _LEAST_FOR_THIRDS or len({s.shape for s in slices}) > 1:
         return []
-    means = [third.mean(axis=0) for third in np.array_split(slices, 3)]
+    means = [third.mean(axis=0) for third in np.array_split(np.stack(slices), 3)]
     low, high = np.nanpercentile(means, _CONTRAST_PERCENTILES)
     return [
         Picture(embed.grey(_stretched(mean, low, high), f"mean of the {third}"), f"mean of the {third}")
