@@ -170,6 +170,31 @@ def test_a_stopped_extraction_goes_on_to_the_same_end(sample: Sample, tmp_path: 
         np.testing.assert_array_equal(boxes(out), boxes(tmp_path / "whole"))
 
 
+def test_an_extraction_stopped_at_its_very_end_keeps_its_boxes(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zarr", reason="subtomograms as Zarr need etpick[zarr]")
+    options = {"box_vx": BOX_VX, "formats": ["stack", "zarr"]}
+    extract(sample.picks, sample.path, tmp_path / "whole", **options)
+
+    def stop(*_: object, **__: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr("etpick.extraction.output.write_report", stop)
+        extract(sample.picks, sample.path, tmp_path / "out", **options)
+    extract(sample.picks, sample.path, tmp_path / "out", resume=True, **options)
+    for name in ("particles.mrc", "particles.csv", "gallery.html"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_spacings_that_differ_by_a_rounded_header_are_one(sample: Sample, tmp_path: Path) -> None:
+    write_mrc(tmp_path / "t1.mrc", np.asarray(sample.tomogram.data), 10.04)
+    extract(sample.picks, tmp_path / "t1.mrc", tmp_path / "out", box_vx=BOX_VX, edge="pad", formats=["stack"])
+    found = read_picks(tmp_path / "out" / "particles.csv").positions
+    np.testing.assert_allclose(found, sample.truth.positions, atol=1e-3)
+
+
 def test_nothing_is_replaced_without_being_asked(sample: Sample, tmp_path: Path) -> None:
     out = tmp_path / "out"
     extract(sample.picks, sample.path, out, box_vx=BOX_VX)

@@ -15,7 +15,7 @@ from etpick.extraction.plan import Job
 from etpick.io.atomic import atomic_write
 from etpick.io.mrc import write_mrc
 from etpick.io.relion_subtomograms import Microscope, SubtomogramSet, write_subtomogram_csv, write_subtomogram_star
-from etpick.io.subtomograms import RelionFiles, Stack, SubtomogramStore, ZarrStore
+from etpick.io.subtomograms import RelionFiles, Stack, SubtomogramStore, ZarrStore, remove_unfinished
 from etpick.ops.ctf import Lens
 from etpick.ops.wedge import transfer, wedge
 from etpick.report.gallery import Shown, gallery_report
@@ -56,6 +56,12 @@ def open_stores(base: Path, sets: Sequence[SubtomogramSet], formats: Sequence[st
     if "zarr" in formats:
         stores["zarr"] = ZarrStore(base / ZARR, count, first.box_vx, *_zarr_content(sets))
     return stores
+
+
+def remove_all_unfinished(base: Path) -> None:
+    """Take away the stack and the store that a stopped extraction left half made."""
+    for name in (STACK, ZARR):
+        remove_unfinished(base / name)
 
 
 def write_rest(

@@ -15,7 +15,7 @@ from etpick.config import ExtractionConfig
 from etpick.errors import InputError
 from etpick.geometry import rescale
 from etpick.io.picks import read_picks, read_table
-from etpick.io.sanity import describe_outside, is_outside
+from etpick.io.sanity import describe_outside, is_outside, same_spacing
 from etpick.ops.subtomograms import Cuts, plan_cuts
 from etpick.types import NEGATIVE, Particles, Tomogram
 
@@ -68,5 +68,7 @@ def _in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None)
     """Particles in the voxels of a tomogram that may be binned otherwise than the one that was picked."""
     stated_A = picks_spacing_A or read_table(file, tomogram=tomogram).spacing_A or tomogram.spacing_A
     particles = read_picks(file, tomogram=tomogram, spacing_A=stated_A)
-    positions = rescale(particles.positions, stated_A / tomogram.spacing_A)
-    return replace(particles, positions=positions, spacing_A=tomogram.spacing_A, tomogram=tomogram.name)
+    scale = 1.0 if same_spacing(stated_A, tomogram.spacing_A) else stated_A / tomogram.spacing_A
+    return replace(
+        particles, positions=rescale(particles.positions, scale), spacing_A=tomogram.spacing_A, tomogram=tomogram.name
+    )

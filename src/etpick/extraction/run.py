@@ -10,7 +10,7 @@ from typing import Any, Final
 from etpick.config import ExtractionConfig, build
 from etpick.errors import InputError
 from etpick.extraction.contrast import decide_contrast
-from etpick.extraction.output import TARGETS, describe, open_stores, prefix_of, write_rest
+from etpick.extraction.output import TARGETS, describe, open_stores, prefix_of, remove_all_unfinished, write_rest
 from etpick.extraction.plan import Job, plan
 from etpick.io.extraction_folder import ExtractionFolder, open_folder
 from etpick.io.pairing import find_picks
@@ -79,6 +79,8 @@ def extract(
     request = _request(jobs, config, formats=list(formats), tilts=tilts, project=prefix_of(out, project), invert=invert)
     folder = open_folder(base, request, TARGETS, resume=resume, overwrite=overwrite)
     if not folder.finished:
+        if not folder.done:  # stopped in the first tomogram: what is there may be anything
+            remove_all_unfinished(base)
         stores = open_stores(base, sets, formats)
         try:
             _cut_all(jobs, stores, folder, config, invert, on_progress)

@@ -1,7 +1,7 @@
 """Where subtomograms go: an MRC each for RELION, one MRC of all, or a Zarr store. Rows count from 0.
 
 A stack and a store grow under the name NAME.partial and get their own name when every row is there, so that an
-extraction that was stopped can go on.
+extraction that was stopped can go on; opened again, they go back to that name first.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Stack:
         import mrcfile
 
         self.path, self.partial = path, path.with_name(path.name + _PARTIAL)
+        _reopen(self.path, self.partial)
         if not self.partial.exists():
             with mrcfile.new_mmap(self.partial, (count, box_vx, box_vx, box_vx), mrc_mode=2) as mrc:
                 mrc.voxel_size = spacing_A
@@ -105,6 +106,7 @@ class ZarrStore:
     ) -> None:
         zarr = import_zarr()
         self.path, self.partial = path, path.with_name(path.name + _PARTIAL)
+        _reopen(self.path, self.partial)
         there = self.partial.exists()
         group = zarr.open_group(self.partial, mode="a")
         if not there:
@@ -137,6 +139,12 @@ def remove_unfinished(path: Path) -> None:
     """Take away what an extraction into `path` left behind when it was stopped."""
     partial = path.with_name(path.name + _PARTIAL)
     shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+
+
+def _reopen(path: Path, partial: Path) -> None:
+    """What was stopped between the last box and the end has its own name already."""
+    if path.exists():
+        path.replace(partial)
 
 
 def import_zarr() -> Any:
