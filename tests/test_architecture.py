@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "etpick"
 LAYERS = [
     {"errors"},
     {"types"},
-    {"config", "geometry", "pacing", "tiles"},
+    {"config", "external", "geometry", "pacing", "tiles"},
     {"io", "ops"},
     {"nn", "evaluation", "simulate"},
     {"data", "exclusion"},
@@ -21,7 +21,7 @@ LAYERS = [
     {"picking", "judging", "training"},
     {"comparing"},
     {"report"},
-    {"api"},
+    {"api", "extraction"},
     {"demo"},
     {"cli"},
 ]

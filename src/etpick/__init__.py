@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from etpick.api import evaluate, pick, pick_files, train
     from etpick.checkpoint import Model, load_model
     from etpick.errors import EtpickError
+    from etpick.extraction import extract
     from etpick.io.picks import read_picks, write_picks
     from etpick.io.tomograms import open_tomogram
     from etpick.simulate import simulate_tomogram
@@ -25,6 +26,7 @@ _HOMES = {
     "etpick.api": ("evaluate", "pick", "pick_files", "train"),
     "etpick.checkpoint": ("Model", "load_model"),
     "etpick.errors": ("EtpickError",),
+    "etpick.extraction": ("extract",),
     "etpick.io.picks": ("read_picks", "write_picks"),
     "etpick.io.tomograms": ("open_tomogram",),
     "etpick.simulate": ("simulate_tomogram",),
@@ -34,7 +36,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Dataset", "EtpickError", "Model", "ParticleClass", "Particles", "Tomogram", "TrainingItem", "evaluate",
-    "load_model", "open_tomogram", "pick", "pick_files", "read_picks", "simulate_tomogram", "train", "write_picks",
+    "extract", "load_model", "open_tomogram", "pick", "pick_files", "read_picks", "simulate_tomogram", "train",
+    "write_picks",
 ]  # fmt: skip
 
 

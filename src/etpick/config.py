@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -122,6 +123,46 @@ class PickingConfig(ExclusionConfig):
         if len(names) > 1:
             raise ValueError(f"{' and '.join(names)} each choose the threshold: give one of them")
         return self
+
+
+class ExtractionConfig(_Frozen):
+    """How subtomograms are cut around picks, and what is said about the tilt series they come from."""
+
+    box_vx: int | None = Field(None, ge=8, description="edge of a box in voxels, an even number")
+    box_A: float | None = Field(None, gt=0, description="edge of a box in Å, made an even number of voxels")
+    edge: Literal["drop", "pad"] = Field(
+        "drop", description="particles whose box reaches beyond the tomogram: leave out, or fill up with the mean"
+    )
+    contrast: Literal["auto", "keep", "invert"] = Field(
+        "auto", description="auto makes particles bright, as RELION wants them, and says what it found"
+    )
+    normalise: bool = Field(True, description="bring the background of each box to mean 0 and σ 1")
+    background_A: float | None = Field(
+        None, gt=0, description="diameter of the ball that is not background, in Å; 3/4 of the box if not given"
+    )
+    tilt_axis: Literal["x", "y"] = Field("y", description="axis of the tomogram about which the stage tilted")
+    defocus_um: float | None = Field(
+        None, description="underfocus in µm, for a CTF in the volume of the missing wedge; none if not given"
+    )
+    phase_flipped: bool = Field(False, description="the tomograms' phases are corrected for the CTF already")
+    voltage_kV: float = Field(300.0, gt=0, description="acceleration voltage in kV")
+    spherical_aberration_mm: float = Field(2.7, ge=0, description="spherical aberration in mm")
+    amplitude_contrast: float = Field(0.1, ge=0, le=1, description="share of amplitude contrast")
+    gallery: int = Field(1000, ge=0, description="most particles of a class in the gallery; 0 for no gallery")
+
+    @model_validator(mode="after")
+    def _one_box(self) -> ExtractionConfig:
+        if (self.box_vx is None) == (self.box_A is None):
+            raise ValueError("give the box in voxels or in Å: --box 64 or --box 640A (box_vx or box_A)")
+        if self.box_vx is not None and self.box_vx % 2:
+            raise ValueError(f"a box of {self.box_vx} voxels is odd and RELION takes even ones: {self.box_vx + 1}, say")
+        return self
+
+    def box_of(self, spacing_A: float) -> int:
+        """Edge of the box in voxels of `spacing_A` Å; the next even number where it is given in Å."""
+        if self.box_vx is not None:
+            return self.box_vx
+        return max(8, 2 * math.ceil((self.box_A or 0) / spacing_A / 2 - 1e-6))
 
 
 T = TypeVar("T", bound=BaseModel)

@@ -23,3 +23,7 @@ class OutputError(EtpickError):
 
 class TrainingError(EtpickError):
     """Training cannot start or cannot go on."""
+
+
+class ExternalError(EtpickError):
+    """Another program that etpick calls is missing, too old, or has failed."""

@@ -4,35 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from etpick.config import PickingConfig, TrainingConfig, recipe
+from etpick.config import ExtractionConfig, PickingConfig, TrainingConfig, recipe
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)
 
 _FLAGS = {"spacing_A": "--working-spacing"}  # --spacing is what a header should have said
-_INTEGERS = {"steps", "patch_vx", "batch", "seed", "tile_vx", "validations"}
+_UNITS = ("_vx", "_A", "_um", "_kV", "_mm")
+_INTEGERS = {"steps", "patch_vx", "batch", "seed", "tile_vx", "validations", "gallery"}
+Config = PickingConfig | TrainingConfig | ExtractionConfig
 
 
-def from_config(kind: type[PickingConfig | TrainingConfig], *names: str) -> Callable[[Any], Any]:
+def from_config(kind: type[Config], *names: str) -> Callable[[Any], Any]:
     """Options for fields of a config; help and default come from the field."""
 
     def decorate(command: Any) -> Any:
         for name in reversed(names):
-            flag = _FLAGS.get(name, "--" + name.replace("_vx", "").replace("_A", "").replace("_", "-"))
-            option_type: Any = int if name in _INTEGERS else str if name == "device" else float
             text = f"{kind.model_fields[name].description or name.replace('_', ' ')}{_default(kind, name)}"
-            command = click.option(flag, name, type=option_type, default=None, help=text)(command)
+            command = click.option(_flag(name), name, type=_type(kind, name), default=None, help=text)(command)
         return command
 
     return decorate
 
 
-def _default(kind: type[PickingConfig | TrainingConfig], name: str) -> str:
-    if kind is PickingConfig:
+def _flag(name: str) -> str:
+    unit = next((unit for unit in _UNITS if name.endswith(unit)), "")
+    return _FLAGS.get(name, "--" + name.removesuffix(unit).replace("_", "-"))
+
+
+def _type(kind: type[Config], name: str) -> Any:
+    annotation = kind.model_fields[name].annotation
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    return int if name in _INTEGERS else str if name == "device" else float
+
+
+def _default(kind: type[Config], name: str) -> str:
+    if kind is not TrainingConfig:
         value = kind.model_fields[name].default
         return "" if value is None else f"  [default: {value}]"
     fast, paper = (getattr(recipe(network), name) for network in ("fast", "paper"))

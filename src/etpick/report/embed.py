@@ -8,6 +8,9 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from etpick.report.charts import INK, MUTED
 
 if TYPE_CHECKING:
@@ -39,6 +42,16 @@ def png(figure: Figure, alt: str) -> str:
     """An <img> that carries its picture within, as PNG."""
     data = base64.b64encode(_png_bytes(figure)).decode("ascii")
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def grey(levels: NDArray[np.uint8], alt: str) -> str:
+    """An <img> of grey levels [y, x], the first row at the top."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, format="png", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{escape(alt)}" loading="lazy" decoding="async" src="data:image/png;base64,{data}">'
 
 
 def _png_bytes(figure: Figure) -> bytes:

@@ -57,13 +57,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with text, a legend, pictures and tables, each where there is any."""
+    """A heading with text, a legend, pictures and tables, each where there is any; `dense` sets pictures small."""
 
     title: str
     text: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
+    dense: bool = False
 
 
 @dataclass(frozen=True)

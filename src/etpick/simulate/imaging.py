@@ -14,12 +14,13 @@ from scipy import fft
 from scipy.sparse import csr_array
 
 from etpick.errors import InputError
+from etpick.ops.ctf import ELECTRON_REST_EV, Lens, wavelength_A
+from etpick.ops.ctf import contrast_transfer as lens_transfer
 from etpick.types import FloatArray
 
 Images = NDArray[np.float32]
 Array3 = NDArray[np.float32]
 
-_ELECTRON_REST_EV = 510_998.95
 _MEAN_FREE_PATH_A = 3100.0  # inelastic, vitreous ice at 300 kV
 _LOW_PASS = 0.4  # cycles per voxel where the reconstruction's soft low-pass has fallen to a half
 
@@ -66,14 +67,13 @@ class Imaging:
     @property
     def wavelength_A(self) -> float:
         """Relativistic wavelength of the electrons."""
-        volts = self.voltage_kV * 1e3
-        return float(12.2642597 / np.sqrt(volts * (1 + volts / (2 * _ELECTRON_REST_EV))))
+        return wavelength_A(self.voltage_kV)
 
     @property
     def interaction_rad_per_VA(self) -> float:
         """Phase shift per volt and Å (Kirkland, Advanced Computing in Electron Microscopy, eq. 5.6)."""
         volts = self.voltage_kV * 1e3
-        relativity = (_ELECTRON_REST_EV + volts) / (2 * _ELECTRON_REST_EV + volts)
+        relativity = (ELECTRON_REST_EV + volts) / (2 * ELECTRON_REST_EV + volts)
         return float(2 * np.pi / (self.wavelength_A * volts) * relativity)
 
 
@@ -117,12 +117,9 @@ def back_project(images: Images, rays: csr_array[np.float32], nz: int) -> Array3
 
 
 def contrast_transfer(frequency_per_A: FloatArray, defocus_A: float, imaging: Imaging) -> FloatArray:
-    """Share of a phase shift seen as darkness at a frequency: sin(χ + asin A), underfocus positive."""
-    squared = np.square(frequency_per_A)
-    aberration_A = imaging.spherical_aberration_mm * 1e7
-    wave = imaging.wavelength_A
-    chi = np.pi * wave * defocus_A * squared - np.pi / 2 * aberration_A * wave**3 * squared**2
-    return np.asarray(np.sin(chi + np.arcsin(imaging.amplitude_contrast)))
+    """Share of a phase shift seen as darkness at a frequency, underfocus positive."""
+    lens = Lens(imaging.voltage_kV, imaging.spherical_aberration_mm, imaging.amplitude_contrast)
+    return lens_transfer(frequency_per_A, defocus_A, lens)
 
 
 def take_images(

@@ -1,0 +1,74 @@
+"""What an extraction will cut from each tomogram, before a voxel is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etpick.config import ExtractionConfig
+from etpick.errors import InputError
+from etpick.geometry import rescale
+from etpick.io.picks import read_picks, read_table
+from etpick.io.sanity import describe_outside, is_outside, same_spacing
+from etpick.ops.subtomograms import Cuts, plan_cuts
+from etpick.types import NEGATIVE, Particles, Tomogram
+
+_MOST_OUTSIDE: Final = 0.05  # share of picks outside the tomogram from which they are held for another's
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is cut from one tomogram. particles: those that get a box; numbers: theirs in the pick file, from 1."""
+
+    tomogram: Tomogram
+    particles: Particles
+    numbers: NDArray[np.int64]
+    cuts: Cuts
+    box_vx: int
+
+    @property
+    def digest(self) -> str:
+        """Tells other particles or boxes from these."""
+        content = self.particles.positions.tobytes() + "\n".join(self.particles.classes).encode()
+        return f"{len(self.cuts)} boxes of {self.box_vx} voxels, {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def plan(
+    tomogram: Tomogram, file: Path, config: ExtractionConfig, classes: Sequence[str], picks_spacing_A: float | None
+) -> Job:
+    """Read the picks of a tomogram, bring them to its voxels, and lay boxes around them.
+
+    Raises InputError where the picks do not fit the tomogram.
+    """
+    particles = _in_voxels_of(tomogram, file, picks_spacing_A)
+    wanted = (particles.classes != NEGATIVE) & (np.isin(particles.classes, classes) if classes else True)
+    numbers = np.flatnonzero(wanted)
+    chosen = particles.select(numbers)
+    outside = is_outside(chosen.positions, tomogram.shape)
+    if len(chosen) and outside.mean() > _MOST_OUTSIDE:
+        problem = describe_outside(chosen.positions, tomogram.shape)
+        raise InputError(f"{file} does not fit {tomogram.name}: {problem}")
+    box_vx = config.box_of(tomogram.spacing_A)
+    if config.background_A and config.background_A > box_vx * tomogram.spacing_A:
+        raise InputError(
+            f"a ball of {config.background_A:g} Å leaves too little background in a box of "
+            f"{box_vx * tomogram.spacing_A:g} Å: give a smaller --background, or a larger --box"
+        )
+    cuts = plan_cuts(chosen.positions, tomogram.shape, box_vx, config.edge)
+    return Job(tomogram, chosen.select(cuts.kept), numbers[cuts.kept] + 1, cuts, box_vx)
+
+
+def _in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None) -> Particles:
+    """Particles in the voxels of a tomogram that may be binned otherwise than the one that was picked."""
+    stated_A = picks_spacing_A or read_table(file, tomogram=tomogram).spacing_A or tomogram.spacing_A
+    particles = read_picks(file, tomogram=tomogram, spacing_A=stated_A)
+    scale = 1.0 if same_spacing(stated_A, tomogram.spacing_A) else stated_A / tomogram.spacing_A
+    return replace(
+        particles, positions=rescale(particles.positions, scale), spacing_A=tomogram.spacing_A, tomogram=tomogram.name
+    )

@@ -1,0 +1,68 @@
+"""Which picks belong to which tomogram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from etpick.errors import InputError
+from etpick.io.picks import FORMATS
+from etpick.io.table import Grid, belongs_to, tomogram_name
+
+
+def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
+    """The pick file of each tomogram that has one.
+
+    `source` is a folder in which it has the tomogram's name, or the name, a separator and more (t1_ribosomes.csv;
+    of several formats side by side the first that etpick knows is taken), or one file: about the only tomogram,
+    or about several that it names. Raises InputError where nothing fits, or more than one file does.
+    """
+    names = {tomogram_name(path): path for path in tomograms}
+    if len(names) < len(tomograms):
+        raise InputError("two of the tomograms have one name, by which their picks are found: extract them in two runs")
+    found = _in_folder(source, names) if source.is_dir() else _single(source, names)
+    if not found:
+        raise InputError(
+            f"{source} holds no picks of {', '.join(list(names)[:5])}: pick files are named as their tomograms "
+            f"({', '.join(FORMATS)})"
+        )
+    return found
+
+
+def _in_folder(folder: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in FORMATS)
+    found = {path: _of(name, files, names) for name, path in names.items()}
+    return {path: file for path, file in found.items() if file is not None}
+
+
+def _of(name: str, files: Sequence[Path], names: Mapping[str, Path]) -> Path | None:
+    longer = [other for other in names if len(other) > len(name)]
+    mine = [f for f in files if belongs_to(f.stem, name) and not any(belongs_to(f.stem, other) for other in longer)]
+    mine = [f for f in mine if f.stem == name] or mine
+    if len({f.stem for f in mine}) > 1:
+        listed = ", ".join(f.name for f in mine)
+        raise InputError(f"several pick files for {name}: {listed}; leave one of them in the folder, or name it")
+    return min(mine, key=lambda f: list(FORMATS).index(f.suffix.lower()), default=None)
+
+
+def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
+    if not file.is_file():
+        raise InputError(f"no pick file {file}: nothing is there")
+    if len(names) == 1:
+        return dict.fromkeys(names.values(), file)
+    stated = _tomograms_in(file)
+    if len(stated) < 2:
+        raise InputError(
+            f"{file} does not say which of the {len(names)} tomograms its picks are in: give one tomogram, or a "
+            "folder with a pick file of each tomogram's name"
+        )
+    return {path: file for name, path in names.items() if any(belongs_to(name, other) for other in stated)}
+
+
+def _tomograms_in(file: Path) -> set[str]:
+    """The names that a pick file gives in its rows."""
+    if file.suffix.lower() not in FORMATS:
+        raise InputError(f"unknown pick format {file.suffix!r} of {file}: use one of {', '.join(FORMATS)}")
+    anywhere = Grid((1, 1, 1), 1.0)  # only the names are wanted
+    table = FORMATS[file.suffix.lower()].read(file, anywhere)
+    return set() if table.tomograms is None else {tomogram_name(str(name)) for name in table.tomograms}
