@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "etpick"
 LAYERS = [
     {"errors"},
     {"types"},
-    {"config", "geometry", "pacing", "tiles"},
+    {"config", "geometry", "orientation", "pacing", "tiles"},
     {"io", "ops"},
     {"nn", "evaluation", "simulate"},
     {"data", "exclusion"},

@@ -18,7 +18,6 @@ from etpick.exclusion import Masks
 from etpick.io.masks import find_masks
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
-from etpick.io.star import StarStyle
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.picking import Found, Picker
 from etpick.report.page import write_report
@@ -100,7 +99,7 @@ def pick_files(
     out: Path | str,
     *,
     spacing_A: float | None = None,
-    star_style: StarStyle = "relion4",
+    star_style: str = "relion4",
     star_binning: float = 1.0,
     mask: Path | str | None = None,
     avoid_mask: Path | str | None = None,
@@ -114,7 +113,7 @@ def pick_files(
 ) -> list[Picked]:
     """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
 
-    `star_style` is relion4 (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
+    `star_style` is relion4 or warp (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
     `mask` and `avoid_mask` (see `pick`) are files for a single tomogram, or folders with masks of the tomograms'
     names. `report` adds OUT/NAME.html, a page of pictures and counts to look at. `resume` passes over tomograms
     whose files are there already. Nothing is picked where a file would be overwritten, two tomograms share a
@@ -149,8 +148,8 @@ def pick_files(
         csv, star, *page = targets[path]
         for target in (csv, star):
             write_picks(
-                target, found.picks, tomogram_shape=tomogram.shape, classes=names, style=star_style,
-                binning=star_binning, overwrite=overwrite,
+                target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite,
+                style=star_style if target is star else None, binning=star_binning if target is star else 1.0,
             )  # fmt: skip
         for target in page:
             choices = _choices(picker.config, mask=allowed.get(path), avoid_mask=avoided.get(path))
@@ -212,12 +211,12 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
     from etpick.io.init import picks_beside
-    from etpick.io.picks import FORMATS
+    from etpick.io.picks import is_pick_file
     from etpick.io.table import belongs_to
 
     models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
     projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
-    picks = [Path(p) for p in paths if Path(p).suffix in FORMATS]
+    picks = [Path(p) for p in paths if is_pick_file(Path(p))]
     rest = [p for p in paths if Path(p) not in {*models, *projects, *picks}]
     tomograms = [open_tomogram(p, spacing_A=spacing_A) for p in (find_tomograms(rest) if rest else [])]
     lines: list[str] = []

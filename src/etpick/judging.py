@@ -18,7 +18,7 @@ from etpick.errors import InputError
 from etpick.evaluation.curves import precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.evaluation.rules import CziiScore, ShrecScore, czii_rule, shrec_rule
-from etpick.io.picks import FORMATS, read_picks, read_table
+from etpick.io.picks import FORMATS, is_pick_file, read_picks, read_table
 from etpick.io.sanity import same_spacing
 from etpick.types import NEGATIVE, ParticleClass, Particles
 
@@ -148,7 +148,8 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
 
 def _pick_files(folder: Path) -> dict[str, Path]:
     """By name without suffix; where formats stand side by side, the first of `FORMATS`."""
-    return {p.stem: p for suffix in reversed(list(FORMATS)) for p in sorted(folder.glob(f"*{suffix}"))}
+    found = (p for suffix in reversed(list(FORMATS)) for p in sorted(folder.glob(f"*{suffix}")))
+    return {p.stem: p for p in found if is_pick_file(p)}
 
 
 def _classes(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
-from etpick.io.picks import FORMATS, class_of_label, read_table, resolve_labels
+from etpick.io.picks import FORMATS, class_of_label, is_pick_file, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
 from etpick.io.table import PickTable, belongs_to, tomogram_name
@@ -97,7 +97,7 @@ def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
     chosen: dict[str, Path] = {}
     for file in sorted(path.parent.iterdir(), key=lambda f: (f.stem, f.suffix.lower() not in order, f.name)):
         mine = belongs_to(file.stem, own) and not any(belongs_to(file.stem, stem) for stem in others)
-        if file.is_file() and mine and file.suffix.lower() in order:
+        if file.is_file() and mine and is_pick_file(file):
             best = chosen.get(file.stem, file)
             chosen[file.stem] = min(best, file, key=lambda f: order.index(f.suffix.lower()))
     return list(chosen.values())
