@@ -17,7 +17,7 @@ LAYERS = [
     {"data", "exclusion"},
     {"inference"},
     {"decision"},
-    {"checkpoint", "partial", "preparation", "inspection", "resumption"},
+    {"checkpoint", "conversion", "partial", "preparation", "inspection", "resumption"},
     {"picking", "judging", "training"},
     {"report"},
     {"api"},

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from etpick import __version__
+from etpick.cli.convert import convert
 from etpick.cli.judge import evaluate, info
 from etpick.cli.pick import pick
 from etpick.cli.simulate import demo, simulate
@@ -41,5 +42,5 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for _command in (demo, simulate, init, train, pick, evaluate, info):
+for _command in (demo, simulate, init, train, pick, evaluate, info, convert):
     main.add_command(_command)

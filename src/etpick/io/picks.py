@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write
 from etpick.io.formats.base import WriteOptions
-from etpick.io.formats.registry import FORMATS, format_to_read, format_to_write, is_pick_file
+from etpick.io.formats.registry import SEARCHED, format_to_read, format_to_write, is_pick_file
 from etpick.io.formats.text import read_text
 from etpick.io.table import Grid, PickTable, belongs_to, tomogram_name
 from etpick.types import NEGATIVE, Particles, Shape3, Tomogram
 
-__all__ = ["FORMATS", "class_of_label", "is_pick_file", "read_picks", "read_table", "resolve_labels", "write_picks"]
+__all__ = ["SEARCHED", "class_of_label", "is_pick_file", "read_picks", "read_table", "resolve_labels", "write_picks"]
 
 
 def read_picks(
@@ -79,8 +79,6 @@ def read_table(
     """The rows of one tomogram with their labels as written."""
     if not (np.isfinite(binning) and binning > 0):
         raise InputError(f"binning {binning} of {path} is not a positive number")
-    if not path.exists():
-        raise InputError(f"no pick file {path}: nothing is there")
     reader = format_to_read(path, style).read
     if tomogram is None:
         return reader(path, Grid(shape, spacing_A, binning)).of_tomogram(name, path)

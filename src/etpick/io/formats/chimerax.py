@@ -45,7 +45,7 @@ def read_cxc(path: Path, grid: Grid) -> PickTable:
     return PickTable(
         positions=finite(path, grid.from_A(xyz_A[:, ::-1], path)),
         labels=np.array([names.get(marker[1], marker[1]) for marker in markers], dtype=np.str_),
-        tomograms=np.full(len(markers), remark[1], dtype=np.str_) if remark else None,
+        tomograms=np.full(len(markers), remark[1]) if remark else None,
         spacing_A=grid.spacing_A,
     )
 

@@ -98,10 +98,10 @@ def _read_file(path: Path, grid: Grid) -> PickTable:
     oriented = content.get("trust_orientation", True) and len(points)
     return PickTable(
         positions=finite(path, grid.from_A(positions_A, path)),
-        labels=np.full(len(points), content["pickable_object_name"], dtype=np.str_),
+        labels=np.full(len(points), content["pickable_object_name"]),
         scores=scores if _scored(content, scores) else None,
         angles=angles_of_matrices(matrices[:, :3, :3]) if oriented else None,
-        tomograms=np.full(len(points), content["run_name"], dtype=np.str_) if content.get("run_name") else None,
+        tomograms=np.full(len(points), content["run_name"]) if content.get("run_name") else None,
         spacing_A=grid.spacing_A,
     )
 
@@ -157,7 +157,7 @@ def _points(particles: Particles, positions_A: FloatArray, transforms: FloatArra
     return [
         {
             "location": {"x": round(x, 4), "y": round(y, 4), "z": round(z, 4)},
-            "transformation_": transform.tolist(),
+            "transformation_": np.round(transform, 9).tolist(),
             "instance_id": 0,
             "score": score,
         }

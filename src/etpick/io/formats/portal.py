@@ -60,6 +60,6 @@ def write_portal(path: Path, particles: Particles, options: WriteOptions) -> Non
         point: dict[str, Any] = {"type": "point" if matrices is None else "orientedPoint"}
         point["location"] = {"x": round(x, 4), "y": round(y, 4), "z": round(z, 4)}
         if matrices is not None:
-            point[_MATRIX] = matrices[row].tolist()
+            point[_MATRIX] = np.round(matrices[row], 9).tolist()
         lines.append(json.dumps(point) + "\n")
     path.write_text("".join(lines), encoding="utf-8")

@@ -26,7 +26,7 @@ from etpick.io.formats.imod import (
 from etpick.io.formats.motl import is_motive_list, read_motive_list, write_motive_list
 from etpick.io.formats.portal import read_portal, write_portal
 from etpick.io.formats.star import read_star, write_relion4, write_relion5, write_warp
-from etpick.io.formats.text import read_text, write_coords, write_csv
+from etpick.io.formats.text import read_text, write_coords, write_csv, write_deepetpicker
 
 _FROM_0 = "voxels from 0"
 _ALL = frozenset({"class names", "scores", "angles", "spacing", "tomogram"})
@@ -42,8 +42,10 @@ BY_NAME: Mapping[str, PickFormat] = MappingProxyType(
                        positions="Å from size / 2", holds=_ALL),
             PickFormat("warp", "Warp; M is read", (".star",), read_star, write_warp,
                        positions=f"{_FROM_0}; M: Å", holds=_ALL),
-            PickFormat("coords", "DeepETPicker and plain text", (".coords", ".txt"), read_text, write_coords,
+            PickFormat("coords", "plain text", (".coords", ".txt"), read_text, write_coords,
                        positions=_FROM_0, holds=frozenset({"class names"})),
+            PickFormat("deepetpicker", "DeepETPicker", (".coords",), read_text, write_deepetpicker,
+                       positions=_FROM_0, holds=frozenset({"class numbers"})),
             PickFormat("dynamo", "Dynamo table", (".tbl",), read_dynamo, write_dynamo,
                        beside=MappingProxyType({".doc": write_map}), positions="voxels from 1, plus shifts",
                        holds=frozenset({"class numbers", "scores", "angles", "spacing", "tomogram"})),
@@ -82,9 +84,14 @@ FORMATS: Mapping[str, tuple[PickFormat, ...]] = MappingProxyType(
 )
 """By suffix; the order says which is read where several files of one name stand side by side."""
 
+SEARCHED = tuple(suffix for suffix in FORMATS if suffix not in (".mod", ".point"))
+"""Looked for in folders; models and their points hold anything, mostly gold beads, and are opened by name."""
+
 
 def format_to_read(path: Path, name: str | None = None) -> PickFormat:
     """The format of a file or folder, by name, suffix and content; raises InputError where it is none of ours."""
+    if not path.exists():
+        raise InputError(f"no pick file {path}: nothing is there")
     if name is not None:
         return _named(name, InputError)
     candidates = FORMATS.get(path.suffix.lower(), ())

@@ -214,3 +214,10 @@ def write_coords(path: Path, particles: Particles, options: WriteOptions) -> Non
         f"{name} {x:.4f} {y:.4f} {z:.4f}" for name, (z, y, x) in zip(names, options.voxels(particles), strict=True)
     ]
     path.write_text("\n".join(lines or ["# class x y z"]) + "\n", encoding="utf-8")
+
+
+def write_deepetpicker(path: Path, particles: Particles, options: WriteOptions) -> None:
+    """Lines of class number, x, y, z with tabs between, as DeepETPicker reads them."""
+    numbers = options.numbers(particles)
+    lines = [f"{n}\t{x:.4f}\t{y:.4f}\t{z:.4f}" for n, (z, y, x) in zip(numbers, options.voxels(particles), strict=True)]
+    path.write_text("\n".join(lines or ["# class x y z"]) + "\n", encoding="utf-8")
