@@ -317,6 +317,14 @@ def test_copick_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_picks(path, spacing_A=5.0).positions[0], [4, 9, 21])
 
 
+def test_copick_file_that_copick_wrote() -> None:
+    """Stored by copick 1.31.0 through CopickPicks.from_numpy, for the particle of docs/conventions.md."""
+    read = read_picks(GOLDEN / "jane_7_ribosome.json", spacing_A=10.0)
+    np.testing.assert_allclose(read.positions, [[12.25, 40.5, 100.75]])
+    np.testing.assert_allclose(read.angles, [[30, 60, -45]], atol=1e-5)
+    assert read.classes.tolist() == ["ribosome"] and read.tomogram == "TS_01"
+
+
 def test_copick_run_is_read_and_written_as_a_folder(tmp_path: Path) -> None:
     run = tmp_path / "ExperimentRuns" / "t_1"
     several = Particles(np.arange(9.0).reshape(3, 3), np.array(["b", "a", "b"]), spacing_A=10.0, tomogram="t_1")
@@ -351,6 +359,13 @@ def test_motive_list_as_artiax_writes_it(tmp_path: Path) -> None:
         read_picks(tmp_path / "volume.em")
     with pytest.raises(InputError, match="no motive list"):
         read_picks(tmp_path / "volume.em", style="artiax")
+
+
+def test_motive_list_that_copick_wrote() -> None:
+    """By copick 1.31.0, write_em_motivelist, of indices (x, y, z) and phi, theta, psi; its score has another row."""
+    read = read_picks(GOLDEN / "motl_copick.em")
+    np.testing.assert_allclose(read.positions, [[12.25, 40.5, 100.75], [3 - 1, 2, 1 + 0.5]])
+    np.testing.assert_allclose(read.angles[0], [30, 60, -45], atol=1e-5)  # type: ignore[index]
 
 
 def test_markers_of_chimerax(tmp_path: Path) -> None:
