@@ -36,7 +36,7 @@ from common import DATA, PHANTOM_CLASSES, keep, phantom
 from etpick.evaluation.density import agreement, band_pass, best_offset
 from etpick.external import Relion, find_relion
 from etpick.io.mrc import read_mrc
-from etpick.simulate.rotation import angles_of
+from etpick.orientation import angles_of
 
 Volume = NDArray[np.float64]
 NUMBERS = range(100, 107)  # 107 is left to the benchmarks of picking

@@ -25,7 +25,6 @@ from etpick.io.masks import find_masks
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
 from etpick.io.score_maps import writing_scores
-from etpick.io.star import StarStyle
 from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.judging import Judged
@@ -111,7 +110,7 @@ def pick_files(
     out: Path | str,
     *,
     spacing_A: float | None = None,
-    star_style: StarStyle = "relion4",
+    star_style: str = "relion4",
     star_binning: float = 1.0,
     mask: Path | str | None = None,
     avoid_mask: Path | str | None = None,
@@ -126,7 +125,7 @@ def pick_files(
 ) -> list[Picked]:
     """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
 
-    `star_style` is relion4 (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
+    `star_style` is relion4 or warp (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
     `mask` and `avoid_mask` (see `pick`) are files for a single tomogram, or folders with masks of the tomograms'
     names. `report` adds OUT/NAME.html, a page of pictures and counts to look at; `score_maps` OUT/NAME_scores.mrc
     with the chance of any particle, or .zarr with each class's as well, at the network's resolution. `resume`
@@ -163,8 +162,8 @@ def pick_files(
         csv_file, star, *others = targets[path]
         for target in (csv_file, star):
             write_picks(
-                target, found.picks, tomogram_shape=tomogram.shape, classes=names, style=star_style,
-                binning=star_binning, overwrite=overwrite,
+                target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite,
+                style=star_style if target is star else None, binning=star_binning if target is star else 1.0,
             )  # fmt: skip
         for target in others[: int(report)]:
             choices = _choices(picker.config, mask=allowed.get(path), avoid_mask=avoided.get(path))
@@ -235,12 +234,12 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
     from etpick.io.init import picks_beside
-    from etpick.io.picks import FORMATS
+    from etpick.io.picks import is_pick_file
     from etpick.io.table import belongs_to
 
     models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
     projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
-    picks = [Path(p) for p in paths if Path(p).suffix in FORMATS]
+    picks = [Path(p) for p in paths if is_pick_file(Path(p))]
     rest = [p for p in paths if Path(p) not in {*models, *projects, *picks}]
     tomograms = [open_tomogram(p, spacing_A=spacing_A) for p in (find_tomograms(rest) if rest else [])]
     lines: list[str] = []

@@ -20,7 +20,7 @@ from etpick.errors import InputError
 from etpick.evaluation.curves import precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.evaluation.rules import CziiScore, ShrecScore, czii_rule, shrec_rule
-from etpick.io.picks import FORMATS, read_picks, read_table
+from etpick.io.picks import SEARCHED, is_pick_file, read_picks, read_table
 from etpick.io.sanity import same_spacing
 from etpick.types import NEGATIVE, ParticleClass, Particles
 
@@ -156,7 +156,7 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
         return [(picks, truth)], []
     truths, found = pick_files(truth), pick_files(picks)
     if not truths:
-        raise InputError(f"{truth} holds no pick files ({', '.join(FORMATS)})")
+        raise InputError(f"{truth} holds no pick files ({', '.join(SEARCHED)})")
     if not set(truths) & set(found):
         raise InputError(f"no file in {picks} has the name of one in {truth}: {', '.join(sorted(truths)[:5])} …")
     pairs = [(found.get(name), path) for name, path in sorted(truths.items())]
@@ -167,8 +167,9 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
 
 
 def pick_files(folder: Path) -> dict[str, Path]:
-    """The pick files of a folder by name without suffix; where formats stand side by side, the first of `FORMATS`."""
-    return {p.stem: p for suffix in reversed(list(FORMATS)) for p in sorted(folder.glob(f"*{suffix}"))}
+    """The pick files of a folder by name without suffix; where formats stand side by side, the first of `SEARCHED`."""
+    found = (p for suffix in reversed(list(SEARCHED)) for p in sorted(folder.glob(f"*{suffix}")))
+    return {p.stem: p for p in found if is_pick_file(p)}
 
 
 def classes_of(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:

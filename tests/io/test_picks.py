@@ -138,11 +138,11 @@ def test_files_that_are_no_picks(tmp_path: Path) -> None:
         read_picks(tmp_path / "p.csv")
     with pytest.raises(InputError, match="it is a folder"):
         read_picks(tmp_path)
-    (tmp_path / "p.box").touch()
-    with pytest.raises(InputError, match=r"unknown pick format '\.box' .*\.csv, \.star, \.coords, \.txt"):
-        read_picks(tmp_path / "p.box")
-    with pytest.raises(OutputError, match=r"unknown pick format '\.box'"):
-        write_picks(tmp_path / "q.box", Particles.empty())
+    (tmp_path / "p.xls").touch()
+    with pytest.raises(InputError, match=r"unknown pick format '\.xls' .*\.csv, \.star, \.coords, \.txt"):
+        read_picks(tmp_path / "p.xls")
+    with pytest.raises(OutputError, match=r"unknown pick format '\.xls'"):
+        write_picks(tmp_path / "q.xls", Particles.empty())
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="not a text file"):
         read_picks(tmp_path / "b.csv")

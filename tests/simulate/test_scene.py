@@ -6,9 +6,10 @@ from scipy.ndimage import center_of_mass, gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from etpick.errors import InputError
+from etpick.orientation import angles_of, rotation_of
 from etpick.simulate import Imaging, Simulated, built_in_species, simulate_tomogram
 from etpick.simulate.placement import DISTRACTOR, GOLD, MEMBRANE, Canvas, turned
-from etpick.simulate.rotation import angles_of, random_rotation, rotation_of
+from etpick.simulate.rotation import random_rotation
 from etpick.simulate.scene import Scene, build_scene
 
 SHAPE = (48, 110, 120)

@@ -9,6 +9,7 @@ import click
 
 from etpick import __version__
 from etpick.cli.compare import compare
+from etpick.cli.convert import convert
 from etpick.cli.extract import extract
 from etpick.cli.judge import check, evaluate, info
 from etpick.cli.pick import pick
@@ -43,5 +44,5 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for _command in (demo, simulate, init, train, pick, evaluate, compare, extract, info, check):
+for _command in (demo, simulate, init, train, pick, evaluate, compare, extract, convert, info, check):
     main.add_command(_command)

@@ -34,10 +34,10 @@ from etpick.config import PickingConfig
 @click.option("--score-maps", type=click.Choice(["mrc", "zarr"]), help="also write OUT/NAME_scores.mrc, the chance of "
               "any particle, or .zarr with that of each class, at the network's resolution")  # fmt: skip
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")
-@click.option("--star-style", type=click.Choice(["relion4", "relion5"]), default="relion4", show_default=True,
-              help="relion4: voxels; relion5: Å from the tomogram's centre")  # fmt: skip
+@click.option("--star-style", type=click.Choice(["relion4", "relion5", "warp"]), default="relion4", show_default=True,
+              help="relion4, warp: voxels; relion5: Å from the centre (more: etpick convert)")  # fmt: skip
 @click.option("--star-binning", type=float, default=1.0, show_default=True,
-              help="voxels in relion4 STAR files are multiplied by this: the tomogram's binning")  # fmt: skip
+              help="voxels in STAR files are multiplied by this: the tomogram's binning")  # fmt: skip
 @click.option("--resume", is_flag=True, help="pass over tomograms that are picked already")
 @spacing_option
 @overwrite_option

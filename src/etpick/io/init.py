@@ -11,7 +11,7 @@ from typing import Any
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
-from etpick.io.picks import FORMATS, class_of_label, read_table, resolve_labels
+from etpick.io.picks import SEARCHED, class_of_label, is_pick_file, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
 from etpick.io.table import PickTable, belongs_to, tomogram_name
@@ -77,7 +77,7 @@ def init_project(
     tables = {path: _tables_beside(path, paths, spacing_A, notes) for path in paths}
     left_out = tuple(path for path in paths if not tables[path])
     if len(left_out) == len(paths):
-        wanted = f"{tomogram_name(paths[0])}{{{','.join(FORMATS)}}}"
+        wanted = f"{tomogram_name(paths[0])}{{{','.join(SEARCHED)}}}"
         raise InputError(f"no picks beside the {len(paths)} tomogram(s): looked for files such as {wanted}")
     _refuse_unknown(tables, list(diameters))
     labelled = [_labelled(path, tables[path], list(diameters)) for path in paths if tables[path]]
@@ -93,11 +93,11 @@ def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
     """The pick files in the folder of a tomogram that carry its name and not the longer one of another."""
     own = tomogram_name(path)
     others = [stem for t in tomograms if t.parent == path.parent and len(stem := tomogram_name(t)) > len(own)]
-    order = list(FORMATS)
+    order = list(SEARCHED)
     chosen: dict[str, Path] = {}
     for file in sorted(path.parent.iterdir(), key=lambda f: (f.stem, f.suffix.lower() not in order, f.name)):
         mine = belongs_to(file.stem, own) and not any(belongs_to(file.stem, stem) for stem in others)
-        if file.is_file() and mine and file.suffix.lower() in order:
+        if file.is_file() and mine and file.suffix.lower() in order and is_pick_file(file):
             best = chosen.get(file.stem, file)
             chosen[file.stem] = min(best, file, key=lambda f: order.index(f.suffix.lower()))
     return list(chosen.values())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from etpick.errors import InputError
-from etpick.io.picks import FORMATS
+from etpick.io.formats.registry import SEARCHED, format_to_read, is_pick_file
 from etpick.io.table import Grid, belongs_to, tomogram_name
 
 
@@ -24,13 +24,13 @@ def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
     if not found:
         raise InputError(
             f"{source} holds no picks of {', '.join(list(names)[:5])}: pick files are named as their tomograms "
-            f"({', '.join(FORMATS)})"
+            f"({', '.join(SEARCHED)})"
         )
     return found
 
 
 def _in_folder(folder: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in FORMATS)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SEARCHED and is_pick_file(p))
     found = {path: _of(name, files, names) for name, path in names.items()}
     return {path: file for path, file in found.items() if file is not None}
 
@@ -42,7 +42,7 @@ def _of(name: str, files: Sequence[Path], names: Mapping[str, Path]) -> Path | N
     if len({f.stem for f in mine}) > 1:
         listed = ", ".join(f.name for f in mine)
         raise InputError(f"several pick files for {name}: {listed}; leave one of them in the folder, or name it")
-    return min(mine, key=lambda f: list(FORMATS).index(f.suffix.lower()), default=None)
+    return min(mine, key=lambda f: SEARCHED.index(f.suffix.lower()), default=None)
 
 
 def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
@@ -61,8 +61,6 @@ def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
 
 def _tomograms_in(file: Path) -> set[str]:
     """The names that a pick file gives in its rows."""
-    if file.suffix.lower() not in FORMATS:
-        raise InputError(f"unknown pick format {file.suffix!r} of {file}: use one of {', '.join(FORMATS)}")
     anywhere = Grid((1, 1, 1), 1.0)  # only the names are wanted
-    table = FORMATS[file.suffix.lower()].read(file, anywhere)
+    table = format_to_read(file).read(file, anywhere)
     return set() if table.tomograms is None else {tomogram_name(str(name)) for name in table.tomograms}

@@ -1,62 +1,23 @@
-"""Pick files: one table of formats, one function to read and one to write."""
+"""Pick files: one function to read and one to write, whatever the format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etpick.errors import InputError, OutputError
+from etpick.errors import InputError
 from etpick.io.atomic import atomic_write
-from etpick.io.star import StarStyle, read_star, write_star
+from etpick.io.formats.base import WriteOptions
+from etpick.io.formats.registry import SEARCHED, format_to_read, format_to_write, is_pick_file
+from etpick.io.formats.text import read_text
 from etpick.io.table import Grid, PickTable, belongs_to, tomogram_name
-from etpick.io.text import read_text, write_coords, write_csv
 from etpick.types import NEGATIVE, Particles, Shape3, Tomogram
 
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """What some formats need beside the particles."""
-
-    tomogram_name: str
-    tomogram_shape: Shape3 | None = None
-    classes: Sequence[str] = ()
-    binning: float = 1.0
-    style: StarStyle = "relion4"
-
-
-@dataclass(frozen=True)
-class PickFormat:
-    """How files of one suffix are read and written."""
-
-    read: Callable[[Path, Grid], PickTable]
-    write: Callable[[Path, Particles, WriteOptions], None]
-
-
-def _star(path: Path, particles: Particles, options: WriteOptions) -> None:
-    write_star(
-        path,
-        particles,
-        style=options.style,
-        tomogram_name=options.tomogram_name,
-        tomogram_shape=options.tomogram_shape,
-        classes=options.classes,
-        binning=options.binning,
-    )
-
-
-_CSV = PickFormat(read_text, lambda path, particles, _: write_csv(path, particles))
-_STAR = PickFormat(read_star, _star)
-_COORDS = PickFormat(read_text, lambda path, particles, _: write_coords(path, particles))
-
-FORMATS: Mapping[str, PickFormat] = MappingProxyType(
-    {".csv": _CSV, ".star": _STAR, ".coords": _COORDS, ".txt": _COORDS}
-)
-"""By suffix; the order says which is read where several files of one name stand side by side."""
+__all__ = ["SEARCHED", "class_of_label", "is_pick_file", "read_picks", "read_table", "resolve_labels", "write_picks"]
 
 
 def read_picks(
@@ -65,8 +26,11 @@ def read_picks(
     classes: Sequence[str] | None = None,
     tomogram: Tomogram | None = None,
     spacing_A: float | None = None,
+    shape: tuple[float, float, float] | None = None,
+    name: str | None = None,
     default_class: str | None = None,
     binning: float = 1.0,
+    style: str | None = None,
 ) -> Particles:
     """Read the picks of one tomogram, in its voxels.
 
@@ -76,16 +40,19 @@ def read_picks(
     are kept as they are. A row without a class gets `default_class`, or the only class, or the class that
     ends the file's name (`tomo_1_ribosomes.csv`), or, where no `classes` are given, "particle".
 
-    `tomogram` chooses the rows of a file about several, and gives size and spacing to RELION 5 files; text
-    whose column `tomogram` names another than the one opened from a file is refused;
-    `spacing_A` serves where there is no tomogram. `binning` is how many voxels of the file make one of the
-    tomogram: positions are divided by it, except where they are in Å. `Particles.spacing_A` is what the
-    file says, otherwise the tomogram's.
+    `tomogram` chooses the rows of a file about several, and gives size and spacing to files that count Å or
+    from the centre; text whose column `tomogram` names another than the one opened from a file is refused;
+    `spacing_A`, `shape` (zyx) and `name` serve where there is no tomogram. `binning` is how many voxels of the
+    file make one of the tomogram: positions are divided by it, except where they are in Å. `style` is the name
+    of a format (`etpick.io.formats.registry.BY_NAME`), where suffix and content do not tell it.
+    `Particles.spacing_A` is what the file says, otherwise the tomogram's.
 
     Raises InputError.
     """
     path = Path(path)
-    table = read_table(path, tomogram=tomogram, spacing_A=spacing_A, binning=binning)
+    table = read_table(
+        path, tomogram=tomogram, spacing_A=spacing_A, shape=shape, name=name, binning=binning, style=style
+    )
     names = resolve_labels(path, table.labels, classes, default_class)
     known = tomogram.spacing_A if tomogram is not None else spacing_A
     return Particles(
@@ -95,21 +62,26 @@ def read_picks(
         table.class_probability,
         table.angles,
         table.spacing_A or known,
-        tomogram.name if tomogram is not None else _only_name(table),
+        tomogram.name if tomogram is not None else name or _only_name(table),
     )
 
 
 def read_table(
-    path: Path, *, tomogram: Tomogram | None = None, spacing_A: float | None = None, binning: float = 1.0
+    path: Path,
+    *,
+    tomogram: Tomogram | None = None,
+    spacing_A: float | None = None,
+    shape: tuple[float, float, float] | None = None,
+    name: str | None = None,
+    binning: float = 1.0,
+    style: str | None = None,
 ) -> PickTable:
     """The rows of one tomogram with their labels as written."""
     if not (np.isfinite(binning) and binning > 0):
         raise InputError(f"binning {binning} of {path} is not a positive number")
-    if not path.is_file():
-        raise InputError(f"no pick file {path}: {'it is a folder' if path.is_dir() else 'nothing is there'}")
-    reader = _format_of(path, InputError).read
+    reader = format_to_read(path, style).read
     if tomogram is None:
-        return reader(path, Grid(None, spacing_A, binning)).of_tomogram(None, path)
+        return reader(path, Grid(shape, spacing_A, binning)).of_tomogram(name, path)
     table = reader(path, Grid(tomogram.shape, spacing_A or tomogram.spacing_A, binning))
     table = table.of_tomogram(tomogram.name, path)
     if reader is read_text:  # STAR files name the tilt series, whatever the tomogram's file is called
@@ -128,13 +100,6 @@ def _refuse_another(path: Path, table: PickTable, tomogram: Tomogram) -> None:
             f"{path} is about the tomogram {name}, not {tomogram.name}: choose another file, or correct its "
             "column tomogram"
         )
-
-
-def _format_of(path: Path, error: type[InputError] | type[OutputError]) -> PickFormat:
-    found = FORMATS.get(path.suffix.lower())
-    if found is None:
-        raise error(f"unknown pick format {path.suffix!r} of {path}: use one of {', '.join(FORMATS)}")
-    return found
 
 
 def _only_name(table: PickTable) -> str | None:
@@ -201,19 +166,25 @@ def write_picks(
     tomogram_shape: Shape3 | None = None,
     classes: Sequence[str] = (),
     binning: float = 1.0,
-    style: StarStyle = "relion4",
+    style: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write particles in the format that the suffix of `path` names; returns the path.
 
-    STAR files alone use `classes` (the order that numbers them), `binning` (voxels are multiplied by it) and
-    `style`; "relion5" needs `tomogram_shape` zyx and particles with a spacing. .coords and .txt hold classes
-    and positions only. Raises OutputError.
+    `style` is the name of a format (`etpick.io.formats.registry.BY_NAME`) where several share the suffix: .star
+    is "relion4" unless "relion5" or "warp" is asked for. `classes` is the order that numbers them, in formats of
+    numbers; voxels are multiplied by `binning`. Formats that count from the tomogram's centre need
+    `tomogram_shape` zyx, those in Å particles with a spacing. "copick" writes into the folder of a run, too.
+    What a format has no place for is left out. Raises OutputError.
     """
     path = Path(path)
-    writer = _format_of(path, OutputError).write
-    name = particles.tomogram or path.stem
-    options = WriteOptions(name, tomogram_shape, classes, binning, style)
-    with atomic_write(path, overwrite=overwrite) as temporary:
-        writer(temporary, particles, options)
+    form = format_to_write(path, style)
+    options = WriteOptions(particles.tomogram or path.stem, tomogram_shape, classes, binning)
+    if form.write_folder and not path.suffix:
+        form.write_folder(path, particles, options, overwrite)
+        return path
+    with ExitStack() as stack:
+        for target, writer in ((path.with_suffix(suffix), writer) for suffix, writer in form.beside.items()):
+            writer(stack.enter_context(atomic_write(target, overwrite=overwrite)), particles, options)
+        form.write(stack.enter_context(atomic_write(path, overwrite=overwrite)), particles, options)
     return path

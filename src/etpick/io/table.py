@@ -11,19 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpick.errors import InputError
-from etpick.types import FloatArray, Shape3
+from etpick.types import FloatArray
 
 
 @dataclass(frozen=True)
 class Grid:
     """What a reader must know of the tomogram: its shape zyx, its spacing, and the binning of its voxels.
 
-    `binning` is how many voxels of the pick file fit into one voxel of the tomogram along an axis.
+    `binning` is how many voxels of the pick file fit into one voxel of the tomogram along an axis; positions in
+    Å do not heed it.
     """
 
-    shape: Shape3 | None = None
+    shape: tuple[float, float, float] | None = None
     spacing_A: float | None = None
     binning: float = 1.0
+
+    def from_A(self, positions_A: FloatArray, path: Path) -> FloatArray:
+        """Å from the centre of the first voxel → voxels of the tomogram; raises InputError without a spacing."""
+        return positions_A / self.known_spacing_A(path)
+
+    def known_spacing_A(self, path: Path) -> float:
+        """The spacing, or an InputError that says how to give it."""
+        if self.spacing_A is None:
+            raise InputError(f"{path} gives positions in Å: give the tomogram (--tomogram), or its spacing (--spacing)")
+        return self.spacing_A
+
+    def known_shape(self, path: Path) -> FloatArray:
+        """The shape zyx, or an InputError that says how to give it."""
+        if self.shape is None:
+            raise InputError(
+                f"{path} counts from the tomogram's centre: give the tomogram (--tomogram), or its size (--size)"
+            )
+        return np.array(self.shape, dtype=np.float64)
+
+    def stated(self, spacing_A: float | None) -> float | None:
+        """The spacing of the tomogram that follows from the one which the file states for its own voxels."""
+        return spacing_A * self.binning if spacing_A else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +83,7 @@ class PickTable:
             return self
         listed = ", ".join(found[:10]) + (" …" if len(found) > 10 else "")
         if name is None:
-            raise InputError(f"{path} holds picks of {len(found)} tomograms ({listed}): say which one")
+            raise InputError(f"{path} holds picks of {len(found)} tomograms ({listed}): say which one (--name)")
         fitting = [entry for entry in found if belongs_to(name, tomogram_name(entry))]
         if fitting:  # TS_01 and TS_01_b both begin TS_01_b_10Apx: the longer name is meant
             return self.select(self.tomograms == max(fitting, key=lambda entry: len(tomogram_name(entry))))

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from etpick.errors import InputError
+from etpick.orientation import angles_of
 from etpick.simulate.imaging import Imaging, back_project, project, projector, take_images, weighted
 from etpick.simulate.placement import DISTRACTOR, GOLD, MAX_PARTICLES, MEMBRANE, Body, Canvas, turned
-from etpick.simulate.rotation import angles_of, random_rotation
+from etpick.simulate.rotation import random_rotation
 from etpick.simulate.shapes import ellipsoid, lookalikes
 from etpick.simulate.species import Species, built_in_species, species_from_formula
 from etpick.types import FloatArray, Particles, Shape3, Tomogram
@@ -41,7 +42,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """A tomogram, its truth with angles (see `rotation`), and whose each voxel is.
+    """A tomogram, its truth with angles (see `etpick.orientation`), and whose each voxel is.
 
     occupancy: uint16 [z, y, x]; the particle's row in the truth counted from 1, 0 for ice, 65535 membrane,
     65534 gold, 65533 look-alike.

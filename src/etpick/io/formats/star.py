@@ -1,4 +1,4 @@
-"""RELION STAR files of particles in tomograms.
+"""STAR files of particles in tomograms: RELION 3.1, 4 and 5, Warp and M.
 
 RELION 3 and 4: `rlnCoordinateX/Y/Z` are voxels of the unbinned tomogram. We take them as array indices, so 0
 is the centre of the first voxel; versions of RELION differ among themselves by one unbinned voxel here
@@ -11,41 +11,54 @@ the centre; tomogram_set.cpp: the centre is size / 2.0), indices from 0. Its nap
 
     voxel = coordinate_A / spacing_A + size / 2
 
+Warp has RELION's columns in voxels of any binning, the tilt series in `rlnMicrographName`; M's species have
+`wrpCoordinateX1/Y1/Z1` in Å from the centre of the first voxel (M divides by nothing: its own table is RELION's
+coordinates times the pixel size), `wrpAngleRot1/Tilt1/Psi1` and `wrpSourceName`.
+
 `rlnOriginX/Y/ZAngst` are subtracted on reading. Class names travel in `etpickClassName`, which RELION keeps
 without using; `rlnClassNumber` is the number of the class, from 1.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from etpick.errors import InputError, OutputError
+from etpick.io.formats.base import WriteOptions
 from etpick.io.table import Grid, PickTable
-from etpick.types import FloatArray, Particles, Shape3
+from etpick.types import FloatArray, Particles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-StarStyle = Literal["relion4", "relion5"]
-
 _VOXELS = ("rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX")
 _CENTRED = ("rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst")
+_ANGSTROM = (
+    ("wrpCoordinateZ1", "wrpCoordinateY1", "wrpCoordinateX1"),
+    ("wrpCoordinateZ", "wrpCoordinateY", "wrpCoordinateX"),
+)
 _ORIGINS = ("rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst")
 _PIXEL_ORIGINS = ("rlnOriginZ", "rlnOriginY", "rlnOriginX")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_ALL_ANGLES = (
+    _ANGLES,
+    ("wrpAngleRot1", "wrpAngleTilt1", "wrpAnglePsi1"),
+    ("wrpAngleRot", "wrpAngleTilt", "wrpAnglePsi"),
+)
 _SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
-_NAMES = ("rlnTomoName", "rlnMicrographName")
+_NAMES = ("rlnTomoName", "rlnMicrographName", "wrpSourceName")
 _PIXEL_SIZES = ("rlnTomoTiltSeriesPixelSize", "rlnPixelSize")
 _CLASS_NAME, _CLASS_NUMBER = "etpickClassName", "rlnClassNumber"
 _SCORE, _PROBABILITY = "rlnAutopickFigureOfMerit", "etpickClassProbability"
 
 
 def read_star(path: Path, grid: Grid) -> PickTable:
-    """Read the block of particles of a RELION 3, 4 or 5 file; raises InputError.
+    """Read the block of particles of a file of RELION 3, 4 or 5, Warp or M; raises InputError.
 
     Orientations are left out where the file rotates whole subtomograms (`rlnTomoSubtomogramRot`).
     """
@@ -63,7 +76,7 @@ def read_star(path: Path, grid: Grid) -> PickTable:
         class_probability=_numbers(path, frame, _PROBABILITY) if _PROBABILITY in frame else None,
         angles=_angles(path, frame),
         tomograms=None if tomograms is None else np.array([str(name) for name in tomograms], dtype=np.str_),
-        spacing_A=pixel * grid.binning if pixel and not set(_CENTRED) <= set(frame.columns) else None,
+        spacing_A=grid.stated(pixel) if set(_VOXELS) <= set(frame.columns) and not _is_centred(frame) else None,
     )
 
 
@@ -79,7 +92,7 @@ def _blocks(path: Path) -> dict[str, pd.DataFrame]:
 
 
 def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    for columns in (_CENTRED, _VOXELS):
+    for columns in (_CENTRED, _VOXELS, *_ANGSTROM):
         for frame in blocks.values():
             if set(columns) <= set(frame.columns):
                 return frame
@@ -87,22 +100,32 @@ def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         raise InputError(f"{path} is empty: a STAR file of particles has a data_ block with coordinates")
     listed = ", ".join(dict.fromkeys(str(column) for frame in blocks.values() for column in frame.columns))
     raise InputError(
-        f"{path} has no particle coordinates (rlnCoordinateX/Y/Z or rlnCenteredCoordinateX/Y/ZAngst): found {listed}"
+        f"{path} has no particle coordinates (rlnCoordinateX/Y/Z, rlnCenteredCoordinateX/Y/ZAngst or "
+        f"wrpCoordinateX1/Y1/Z1): found {listed}"
     )
+
+
+def _is_centred(frame: pd.DataFrame) -> bool:
+    return set(_CENTRED) <= set(frame.columns)
 
 
 def _positions(path: Path, frame: pd.DataFrame, grid: Grid) -> FloatArray:
     """(n, 3) zyx voxels of the tomogram."""
     shift_A = _origins_A(path, frame)
     if shift_A.any() and grid.spacing_A is None:
-        raise InputError(f"{path} shifts particles by rlnOriginX/Y/ZAngst: give the spacing or the tomogram")
+        raise InputError(
+            f"{path} shifts particles by rlnOriginX/Y/ZAngst: give the spacing (--spacing) or the tomogram (--tomogram)"
+        )
     shift = shift_A / grid.spacing_A if grid.spacing_A else shift_A
-    if not set(_CENTRED) <= set(frame.columns):
+    if not _is_centred(frame):
+        angstrom = next((columns for columns in _ANGSTROM if set(columns) <= set(frame.columns)), None)
+        if angstrom and not set(_VOXELS) <= set(frame.columns):
+            return grid.from_A(_matrix(path, frame, angstrom), path)
         return _matrix(path, frame, _VOXELS) / grid.binning - shift
     if grid.shape is None or grid.spacing_A is None:
         raise InputError(
-            f"{path} counts Å from the tomogram's centre (RELION 5): give the tomogram, whose size and "
-            "spacing turn them into voxels"
+            f"{path} counts Å from the tomogram's centre (RELION 5): give the tomogram (--tomogram), or its size and "
+            "spacing (--size and --spacing, or --tomograms-star), which turn them into voxels"
         )
     return _matrix(path, frame, _CENTRED) / grid.spacing_A + np.array(grid.shape) / 2 - shift
 
@@ -121,9 +144,8 @@ def _origins_A(path: Path, frame: pd.DataFrame) -> FloatArray:
 
 def _angles(path: Path, frame: pd.DataFrame) -> FloatArray | None:
     whole = _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True)
-    if whole.any() or not set(_ANGLES) <= set(frame.columns):
-        return None
-    return _matrix(path, frame, _ANGLES)
+    columns = next((columns for columns in _ALL_ANGLES if set(columns) <= set(frame.columns)), None)
+    return None if whole.any() or columns is None else _matrix(path, frame, columns)
 
 
 def _matrix(path: Path, frame: pd.DataFrame, columns: Sequence[str], *, absent_as_zero: bool = False) -> FloatArray:
@@ -154,61 +176,56 @@ def _pixel_size(blocks: Mapping[str, pd.DataFrame], particles: pd.DataFrame) -> 
     return None
 
 
-def write_star(
-    path: Path,
-    particles: Particles,
-    *,
-    style: StarStyle = "relion4",
-    tomogram_name: str,
-    tomogram_shape: Shape3 | None = None,
-    classes: Sequence[str] = (),
-    binning: float = 1.0,
-) -> None:
-    """Write an optics block and a particle block; classes are numbered from 1 in the order of `classes`.
+def write_relion4(path: Path, particles: Particles, options: WriteOptions) -> None:
+    """Write an optics block and a particle block in voxels."""
+    place = dict(zip(reversed(_VOXELS), options.voxels(particles).T[::-1], strict=True))
+    _write(path, {"optics": _optics(particles, options), "particles": _rows(particles, options, place)})
 
-    `relion5` needs the tomogram's shape and spacing, `relion4` multiplies voxels by `binning`.
-    """
+
+def write_relion5(path: Path, particles: Particles, options: WriteOptions) -> None:
+    """Write an optics block and a particle block in Å from the centre; needs the tomogram's shape and spacing."""
+    place = dict(zip(reversed(_CENTRED), _centred_A(particles, options).T[::-1], strict=True))
+    _write(path, {"optics": _optics(particles, options), "particles": _rows(particles, options, place)})
+
+
+def write_warp(path: Path, particles: Particles, options: WriteOptions) -> None:
+    """Write one block for `WarpTools ts_export_particles` or M: voxels, the series' name with .tomostar."""
+    series = re.sub(r"_\d+\.\d+Apx$", "", options.tomogram_name)  # Warp's tomograms: SERIES_10.00Apx.mrc
+    place = dict(zip(reversed(_VOXELS), options.voxels(particles).T[::-1], strict=True))
+    rows = _rows(particles, options, place).drop(columns=[*_ORIGINS, "rlnOpticsGroup", "rlnTomoName"])
+    rows.insert(0, "rlnMicrographName", f"{series}.tomostar")
+    if (spacing_A := options.spacing_A(particles)) is not None:
+        rows["rlnPixelSize"] = spacing_A
+    _write(path, {"particles": rows})
+
+
+def _write(path: Path, blocks: dict[str, pd.DataFrame]) -> None:
     import starfile
 
-    blocks = {
-        "optics": _optics_block(particles, binning),
-        "particles": _particle_block(particles, style, tomogram_name, tomogram_shape, classes, binning),
-    }
     text = starfile.to_string(blocks, float_format="%.9g", na_rep="nan")
     body = [line for line in text.splitlines() if not line.startswith("# Created by")]  # it holds the time of day
     path.write_text("\n".join(["# Written by etpick", *body]) + "\n", encoding="utf-8")
 
 
-def _optics_block(particles: Particles, binning: float) -> pd.DataFrame:
+def _optics(particles: Particles, options: WriteOptions) -> pd.DataFrame:
     import pandas as pd
 
     optics: dict[str, list[object]] = {"rlnOpticsGroup": [1], "rlnOpticsGroupName": ["opticsGroup1"]}
-    if particles.spacing_A is not None:
-        optics["rlnTomoTiltSeriesPixelSize"] = [particles.spacing_A / binning]
+    if (spacing_A := options.spacing_A(particles)) is not None:
+        optics["rlnTomoTiltSeriesPixelSize"] = [spacing_A]
     return pd.DataFrame(optics)
 
 
-def _particle_block(
-    particles: Particles,
-    style: StarStyle,
-    tomogram: str,
-    shape: Shape3 | None,
-    classes: Sequence[str],
-    binning: float,
-) -> pd.DataFrame:
+def _rows(particles: Particles, options: WriteOptions, place: Mapping[str, FloatArray]) -> pd.DataFrame:
+    """All columns of the particles; `place` are those of the position."""
     import pandas as pd
 
     n = len(particles)
-    order = list(dict.fromkeys([*classes, *sorted({str(name) for name in particles.classes})]))
-    columns: dict[str, object] = {"rlnTomoName": [tomogram] * n}
-    if style == "relion5":
-        columns |= zip(reversed(_CENTRED), _centred_A(particles, shape).T[::-1], strict=True)
-    else:
-        columns |= zip(reversed(_VOXELS), (particles.positions * binning).T[::-1], strict=True)
+    columns: dict[str, object] = {"rlnTomoName": [options.tomogram_name] * n, **place}
     if particles.angles is not None:
         columns |= zip(_ANGLES, particles.angles.T, strict=True)
     columns |= {name: np.zeros(n) for name in reversed(_ORIGINS)}
-    columns[_CLASS_NUMBER] = [order.index(str(name)) + 1 for name in particles.classes]
+    columns[_CLASS_NUMBER] = options.numbers(particles)
     columns["rlnOpticsGroup"] = np.ones(n, dtype=int)
     if particles.scores is not None:
         columns[_SCORE] = particles.scores
@@ -218,8 +235,11 @@ def _particle_block(
     return pd.DataFrame(columns)
 
 
-def _centred_A(particles: Particles, shape: Shape3 | None) -> FloatArray:
-    if shape is None or particles.spacing_A is None:
-        raise OutputError("RELION 5 counts Å from the tomogram's centre: give its shape, and particles with a spacing")
-    centred: FloatArray = (particles.positions - np.array(shape) / 2) * particles.spacing_A
+def _centred_A(particles: Particles, options: WriteOptions) -> FloatArray:
+    if options.tomogram_shape is None or particles.spacing_A is None:
+        raise OutputError(
+            "RELION 5 counts Å from the tomogram's centre: give its shape (--tomogram or --size), and particles with "
+            "a spacing (--tomogram or --spacing)"
+        )
+    centred: FloatArray = (particles.positions - np.array(options.tomogram_shape) / 2) * particles.spacing_A
     return centred

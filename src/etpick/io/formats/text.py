@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpick.errors import InputError, OutputError
+from etpick.io.formats.base import WriteOptions
 from etpick.io.table import Grid, PickTable
 from etpick.types import FloatArray, Particles
 
@@ -170,20 +171,20 @@ def _spacing(path: Path, values: FloatArray | None) -> float | None:
     return float(found[0]) if len(found) else None
 
 
-def write_csv(path: Path, particles: Particles) -> None:
+def write_csv(path: Path, particles: Particles, options: WriteOptions) -> None:
     """Columns class, x, y, z, score (voxels from 0, x along the fastest axis), then those that are known.
 
     An unknown score is an empty cell. Positions keep four decimals of a voxel.
     """
-    columns = _csv_columns(particles)
+    columns = _csv_columns(particles, options)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _csv_columns(particles: Particles) -> dict[str, list[str]]:
-    z, y, x = (_text(axis, ".4f") for axis in particles.positions.T)
+def _csv_columns(particles: Particles, options: WriteOptions) -> dict[str, list[str]]:
+    z, y, x = (_text(axis, ".4f") for axis in options.voxels(particles).T)
     n = len(particles)
     scores = particles.scores
     columns = {"class": [str(name) for name in particles.classes], "x": x, "y": y, "z": z}
@@ -194,8 +195,8 @@ def _csv_columns(particles: Particles) -> dict[str, list[str]]:
         columns |= {name: _text(angle, ".4f") for name, angle in zip(_ANGLES, particles.angles.T, strict=True)}
     if particles.tomogram is not None:
         columns["tomogram"] = [particles.tomogram] * n
-    if particles.spacing_A is not None:
-        columns["spacing_A"] = [f"{particles.spacing_A:.7g}"] * n
+    if (spacing_A := options.spacing_A(particles)) is not None:
+        columns["spacing_A"] = [f"{spacing_A:.7g}"] * n
     return columns
 
 
@@ -204,10 +205,19 @@ def _text(values: NDArray[np.float64], form: str) -> list[str]:
     return ["" if np.isnan(value) else format(float(value), form) for value in values]
 
 
-def write_coords(path: Path, particles: Particles) -> None:
+def write_coords(path: Path, particles: Particles, options: WriteOptions) -> None:
     """Lines `class x y z` with four decimals of a voxel; this format has no place for scores or angles."""
     names = [str(name) for name in particles.classes]
     if bad := sorted({name for name in names if re.search(r"[\s,;#]", name) or not name}):
         raise OutputError(f"class {bad[0]!r} cannot stand in a line of blanks and numbers: write CSV instead")
-    lines = [f"{name} {x:.4f} {y:.4f} {z:.4f}" for name, (z, y, x) in zip(names, particles.positions, strict=True)]
+    lines = [
+        f"{name} {x:.4f} {y:.4f} {z:.4f}" for name, (z, y, x) in zip(names, options.voxels(particles), strict=True)
+    ]
+    path.write_text("\n".join(lines or ["# class x y z"]) + "\n", encoding="utf-8")
+
+
+def write_deepetpicker(path: Path, particles: Particles, options: WriteOptions) -> None:
+    """Lines of class number, x, y, z with tabs between, as DeepETPicker reads them."""
+    numbers = options.numbers(particles)
+    lines = [f"{n}\t{x:.4f}\t{y:.4f}\t{z:.4f}" for n, (z, y, x) in zip(numbers, options.voxels(particles), strict=True)]
     path.write_text("\n".join(lines or ["# class x y z"]) + "\n", encoding="utf-8")
