@@ -17,7 +17,7 @@ LAYERS = [
     {"data", "exclusion"},
     {"inference"},
     {"decision"},
-    {"checkpoint", "partial", "preparation", "inspection", "resumption"},
+    {"checkpoint", "partial", "preparation", "inspection", "resumption", "doctor"},
     {"picking", "judging", "training"},
     {"report"},
     {"api"},

@@ -9,6 +9,7 @@ import click
 
 from etpick import __version__
 from etpick.cli.judge import evaluate, info
+from etpick.cli.machine import completion, doctor
 from etpick.cli.pick import pick
 from etpick.cli.simulate import demo, simulate
 from etpick.cli.train import init, train
@@ -41,5 +42,5 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for _command in (demo, simulate, init, train, pick, evaluate, info):
+for _command in (demo, simulate, init, train, pick, evaluate, info, doctor, completion):
     main.add_command(_command)
