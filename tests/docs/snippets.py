@@ -6,14 +6,15 @@ not see, say what the page needs and what is replaced because it would take too 
     <!-- snippets: start with tomograms truth -->     at the top: what of the prepared folder the page starts with
     <!-- snippet: instead of "--max-minutes 4" use "--steps 2" -->     before a block; as many as needed
     <!-- snippet: first run "mkdir CBOX" -->           what the reader has and the prepared folder lacks
+    <!-- snippet: only with "relion_refine" -->       where that program is on PATH
     <!-- snippet: not run, because it needs a cluster -->
 """
 
 from __future__ import annotations
 
-import glob
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _FENCE = re.compile(r"^```(?P<language>[\w-]*)[^\n]*\n(?P<code>.*?)^```$", re.MU
 _REMARK = re.compile(r"<!-- snippet: (.+?) -->")
 _INSTEAD = re.compile(r'instead of "(.+?)" use "(.*?)"')
 _FIRST = re.compile(r'first run "(.+)"')
+_ONLY = re.compile(r'only with "(.+)"')
 _REASON = re.compile(r"not run, because (.+)")
 _START = re.compile(r"<!-- snippets: start with (.+?) -->")
 _SHELL = set("|<>&;$`(){}=#\\")
@@ -57,6 +59,8 @@ def snippets(text: str) -> Iterator[Snippet]:
                 code = code.replace(instead[1], instead[2])
             elif before := _FIRST.fullmatch(remark):
                 first = before[1]
+            elif program := _ONLY.fullmatch(remark):
+                reason = reason if shutil.which(program[1]) else f"there is no {program[1]}"
             elif why := _REASON.fullmatch(remark):
                 reason = why[1]
             else:
@@ -79,7 +83,9 @@ def run_shell(code: str) -> None:
         return
     for line in simple:
         words = shlex.split(line, comments=True)[1:]
-        arguments = [path for word in words for path in (sorted(glob.glob(word)) or [word])]
+        arguments = [
+            path for word in words for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+        ]
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception}"
 
