@@ -138,7 +138,7 @@ def _torch() -> Iterator[Finding]:
 
 def _why_no_card(built_for_cuda: bool) -> str:
     if shutil.which("nvidia-smi") is None:
-        return "etpick works on the processor; a card makes training many times faster"
+        return "etpick works on the processor, more slowly than on a card"
     if not built_for_cuda:
         return "there is an NVIDIA driver, but this PyTorch is built for the processor: install its CUDA build"
     return "there is an NVIDIA driver, but PyTorch's CUDA build does not get through: is the driver too old?"
