@@ -25,7 +25,7 @@ from click.testing import CliRunner
 
 from etpick.cli import main
 
-SHOWN = {"toml", "text", "csv", "dockerfile"}
+SHOWN = {"toml", "text", "csv", "json", "xml"}
 """Languages of blocks that show something and are not run."""
 
 _FENCE = re.compile(r"^```(?P<language>[\w-]*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
