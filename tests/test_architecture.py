@@ -17,7 +17,7 @@ LAYERS = [
     {"data", "exclusion"},
     {"inference", "hard", "placement"},
     {"decision"},
-    {"checkpoint", "conversion", "partial", "preparation", "inspection", "resumption"},
+    {"checkpoint", "conversion", "doctor", "partial", "preparation", "inspection", "resumption"},
     {"picking", "judging", "training"},
     {"comparing"},
     {"report"},

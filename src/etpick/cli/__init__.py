@@ -12,6 +12,7 @@ from etpick.cli.compare import compare
 from etpick.cli.convert import convert
 from etpick.cli.extract import extract
 from etpick.cli.judge import check, evaluate, info
+from etpick.cli.machine import completion, doctor
 from etpick.cli.pick import pick
 from etpick.cli.simulate import demo, simulate
 from etpick.cli.train import init, train
@@ -44,5 +45,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-for _command in (demo, simulate, init, train, pick, evaluate, compare, extract, convert, info, check):
+for _command in (
+    demo, simulate, init, train, pick, evaluate, compare, extract, convert, info, check, doctor, completion,
+):  # fmt: skip
     main.add_command(_command)
