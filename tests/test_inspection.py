@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from etpick.inspection import grey_levels, inspect_picks, inspect_project, inspect_tomogram
+from etpick.inspection import grey_levels, inspect_picks, inspect_project, inspect_tomogram, placement_of
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.tomograms import open_tomogram
@@ -71,7 +71,7 @@ def test_picks_of_another_tomogram_are_doubted(made_up: tuple[Tomogram, Particle
     tomogram, _ = made_up
     elsewhere = np.random.default_rng(5).uniform(0, np.array(SHAPE) - 1, (60, 3))
     (warning,) = inspect_tomogram(tomogram, [("p", Particles(elsewhere, np.array("a")))]).warnings
-    assert "do they belong together?" in warning
+    assert "belong together?" in warning
 
 
 def test_picks_outside_are_counted(made_up: tuple[Tomogram, Particles]) -> None:
@@ -157,3 +157,44 @@ def test_a_project_with_problems_is_shown_whole(tmp_path: Path, made_up: tuple[T
     assert found.warnings[2] == "no pick of class c in any tomogram" and len(found.warnings) == 3
     assert found.tomograms[0].file_bytes == (tmp_path / "t.mrc").stat().st_size
     assert "validates on: t.mrc" in found.lines()
+
+
+FLIPPED = [
+    pytest.param(0, "z runs the other way", id="z"),
+    pytest.param(1, "y runs the other way", id="y"),
+    pytest.param(2, "x runs the other way", id="x"),
+]
+
+
+def flipped(positions: FloatArray, shape: tuple[int, ...], axis: int) -> FloatArray:
+    out = positions.copy()
+    out[:, axis] = shape[axis] - 1 - out[:, axis]
+    return out
+
+
+@pytest.mark.parametrize(("axis", "sentence"), FLIPPED)
+def test_flipped_axes_are_named(made_up: tuple[Tomogram, Particles], axis: int, sentence: str) -> None:
+    tomogram, particles = made_up
+    wrong = replace(particles, positions=flipped(particles.positions, tomogram.shape, axis))
+    assert placement_of(tomogram, particles).likely is None
+    found = placement_of(tomogram, wrong)
+    assert found.likely is not None and sentence in found.likely
+    assert found.likely in found.verdict and "standard errors" in found.verdict
+
+
+@pytest.mark.parametrize(("axis", "sentence"), FLIPPED)
+def test_flipped_axes_in_the_real_tomogram(shared_data: Path, axis: int, sentence: str) -> None:
+    tomogram = open_tomogram(shared_data / "real" / "chlamy_lamella_171.mrc")
+    particles = read_picks(shared_data / "real" / "chlamy_lamella_171_ribosomes.csv", tomogram=tomogram)
+    wrong = replace(particles, positions=flipped(particles.positions, tomogram.shape, axis))
+    assert sentence in (placement_of(tomogram, wrong).likely or "")
+
+
+def test_few_picks_and_random_places_cry_no_wolf(made_up: tuple[Tomogram, Particles]) -> None:
+    tomogram, particles = made_up
+    assert "too few to tell" in placement_of(tomogram, particles.select(slice(0, 4))).verdict
+    rng = np.random.default_rng(0)
+    for count in (6, 10, 30, 100):
+        for _ in range(5):
+            anywhere = Particles(rng.uniform(0, np.array(tomogram.shape) - 1, (count, 3)), np.array("a"))
+            assert placement_of(tomogram, anywhere).likely is None

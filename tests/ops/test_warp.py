@@ -35,7 +35,7 @@ def test_render_of_warped_centres_is_warp_of_render(seed):
 
     block = torch.from_numpy(gaussians(blob, offsets).astype(np.float32))
     expected = gaussians(np.indices((32, 32, 32)).astype(float), warp.to_target(offsets))
-    assert np.abs(warp.sample(block).numpy() - expected).max() < 0.22  # 0.7 voxels off would give more
+    assert np.abs(warp.sample(block).numpy() - expected).max() < 0.23  # 0.7 voxels off would give more
 
 
 @given(seed=st.integers(0, 1000))
