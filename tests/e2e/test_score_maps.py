@@ -1,35 +1,27 @@
 """Score maps beside the picks, with a network that was never trained."""
 
+import shutil
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 import etpick
-from etpick.checkpoint import Model, make_network, save_model
 from etpick.cli import main
-from etpick.config import recipe
-from etpick.decision import Decision
 from etpick.inference import Scores
 from etpick.io.mrc import write_mrc
-from etpick.ops.calibrate import identity
 from etpick.picking import Picker
-from etpick.types import ParticleClass
 
 SHAPE = (40, 48, 56)
 SPACING_A = 20.0
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory, untrained: Path) -> Path:
     folder = tmp_path_factory.mktemp("maps")
-    torch.manual_seed(0)
-    config, classes = recipe("fast"), (ParticleClass("ribosome", 280.0), ParticleClass("proteasome", 150.0))
-    decision = Decision(classes, SPACING_A, identity(2), (0.4, 0.4))
-    save_model(Model(config, decision, make_network(config, 2).state_dict()), folder / "model")
+    shutil.copytree(untrained, folder / "model")
     levels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     write_mrc(folder / "t1.mrc", levels, SPACING_A)
     return folder

@@ -1,21 +1,16 @@
 """Where not to pick, as a user asks for it, with a network that takes anything for a particle."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 import etpick
-from etpick.checkpoint import Model, make_network, save_model
 from etpick.cli import main
-from etpick.config import recipe
-from etpick.decision import Decision
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import read_picks
-from etpick.ops.calibrate import identity
-from etpick.types import ParticleClass
 
 SHAPE = (48, 64, 64)
 SPACING_A = 20.0
@@ -30,13 +25,10 @@ def run(*arguments, fails=False):
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def work(tmp_path_factory, untrained):
     """A model that was never trained, and a lamella at z 12–36 with a bead."""
     folder = tmp_path_factory.mktemp("work")
-    torch.manual_seed(0)
-    config, classes = recipe("fast"), (ParticleClass("ribosome", 280.0), ParticleClass("proteasome", 150.0))
-    decision = Decision(classes, SPACING_A, identity(2), (0.4, 0.4))
-    save_model(Model(config, decision, make_network(config, 2).state_dict()), folder / "model")
+    shutil.copytree(untrained, folder / "model")
     levels = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     levels[:12] *= 0.4
     levels[36:] *= 0.4
