@@ -291,7 +291,7 @@ def test_running_out_of_memory_names_what_to_lower(monkeypatch):
     def full(*_, **__):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr("etpick.training.weighted_loss", full)
+    monkeypatch.setattr("etpick.learner.weighted_loss", full)
     with pytest.raises(TrainingError, match="2 subtomograms of 32³ voxels a step: lower --batch or --patch"):
         train_model(dataset(), recipe(**QUICK, steps=3))
 

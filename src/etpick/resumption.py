@@ -11,31 +11,28 @@ from torch import Tensor
 
 from etpick.data import Source
 from etpick.errors import TrainingError
-from etpick.nn.networks import Network
-from etpick.nn.optimiser import Optimiser
+from etpick.learner import Learner
 
 _PLACES: Final = ("doubtful", "doubtful_labels")  # what training adds to a source
 
 
-def pack(
-    network: Network, average: Mapping[str, Tensor], optimiser: Optimiser, sources: Sequence[Source]
-) -> dict[str, Tensor]:
+def pack(learner: Learner, sources: Sequence[Source]) -> dict[str, Tensor]:
     """Weights, averaged weights, the optimiser's moments and the sources' doubtful places."""
-    tensors = {f"network/{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average/{k}": v for k, v in average.items()}
-    tensors |= {f"optimiser/{k}": v for k, v in optimiser.state().items()}
+    tensors = {f"network/{k}": v for k, v in learner.network.state_dict().items()}
+    tensors |= {f"average/{k}": v for k, v in learner.average.items()}
+    tensors |= {f"optimiser/{k}": v for k, v in learner.optimiser.state().items()}
     for number, source in enumerate(sources):
         tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
     return {name: value.detach().cpu() for name, value in tensors.items()}
 
 
-def unpack(
-    tensors: Mapping[str, Tensor], network: Network, optimiser: Optimiser, sources: Sequence[Source]
-) -> tuple[dict[str, Tensor], list[Source]]:
-    """Put what `pack` made back into network and optimiser; returns averaged weights and sources."""
-    network.load_state_dict(_part(tensors, "network/"))
-    optimiser.load(_part(tensors, "optimiser/"))
-    return _part(tensors, "average/"), [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
+def unpack(tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[Source]) -> list[Source]:
+    """Put what `pack` made back into the learner; returns the sources."""
+    learner.network.load_state_dict(_part(tensors, "network/"))
+    for name, value in _part(tensors, "average/").items():
+        learner.average[name].copy_(value)
+    learner.optimiser.load(_part(tensors, "optimiser/"))
+    return [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
 
 
 def refuse_changed(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from etpick.checkpoint import (
     DESCRIPTION,
@@ -26,7 +25,6 @@ from etpick.checkpoint import (
     load_model,
     load_state,
     make_finder,
-    make_network,
     save_model,
     save_state,
 )
@@ -39,16 +37,12 @@ from etpick.inference import (
     Candidates,
     choose_device,
     choose_tile,
-    half_precision,
-    is_out_of_memory,
     plan_for,
     score_tile,
     search,
 )
 from etpick.io.atomic import make_folder
-from etpick.nn.losses import dice_loss, weighted_loss
-from etpick.nn.networks import Network, fold_normalisation, on_device
-from etpick.nn.optimiser import Optimiser
+from etpick.learner import Learner
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
@@ -164,10 +158,7 @@ class Trainer:
 
     def _begin(self, steps: int) -> None:
         """Networks and counters as they are before the first of so many steps."""
-        torch.manual_seed(self.config.seed)
-        self.network: Network = on_device(self._fresh(), self.device)
-        self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = Optimiser(self.network, muon=self.config.muon, weight_decay=self.config.weight_decay)
+        self.learner = Learner(self.config, len(self.prepared.classes), self.device)
         self.state = _Progress(steps=steps)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -182,7 +173,7 @@ class Trainer:
         batches = self._batches(s.step)
         while s.step < s.steps:
             before = time.monotonic()
-            loss = self._step_or_explain(next(batches))
+            loss = self._step(next(batches))
             self.pace.seconds.append(time.monotonic() - before)
             self._report(loss)
             due = milestones(s.steps, c.validations)
@@ -218,7 +209,7 @@ class Trainer:
         """Batches from a step on, prepared ahead in threads; each depends on its step alone."""
         hard = [[n, *place] for n, s in enumerate(self.sources) for place in s.negatives.tolist()] + self.state.hard
         places = np.array(hard, dtype=float).reshape(-1, 4)
-        sampler = Sampler(self.sources, self.widths_vx, self.config, self.network.stride, places)
+        sampler = Sampler(self.sources, self.widths_vx, self.config, self.learner.network.stride, places)
         with ThreadPoolExecutor(2) as pool:
             queue: deque[Future[list[Patch]]] = deque()
             step = start
@@ -228,72 +219,24 @@ class Trainer:
                     step += 1
                 yield queue.popleft().result()
 
-    def _step_or_explain(self, patches: list[Patch]) -> float:
-        try:
-            return self._step(patches)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            c = self.config
-            raise TrainingError(
-                f"out of memory on {self.device} with {c.batch} subtomograms of {c.patch_vx}³ voxels a step: "
-                "lower --batch or --patch"
-            ) from None
-
     def _step(self, patches: list[Patch]) -> float:
         s = self.state
-        generator = torch.Generator(self.device).manual_seed((self.config.seed << 32) + s.step)
-        images = torch.stack([self._image(p, generator) for p in patches])[:, None]
-        images = images.to(memory_format=torch.channels_last_3d)
-        labels = torch.from_numpy(np.stack([p.labels for p in patches]).astype(np.int64)).to(self.device)
-        weights = torch.from_numpy(np.stack([p.weights for p in patches])).to(self.device)
-        self.network.train()
-        with half_precision(self.device):
-            logits = self.network(images)
-        loss = self._loss(logits, labels, weights)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step(self.config.learning_rate * one_cycle(s.step / max(s.steps, 1)))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {s.step}: lower --learning-rate (it is {self.config.learning_rate:g})"
-            )
-        self._average()
+        learnt = self.learner.step(patches, s.step, self._learning_rate)
         if self.config.hard_share and not self.partial:  # there it may be a particle that nobody marked
             s.harder += confused_places(
-                self.prepared.sources, patches, logits.detach(), labels, weights,
-                self.widths_vx / 2, self.network.stride,
+                self.prepared.sources, patches, learnt.logits, learnt.labels, learnt.weights,
+                self.widths_vx / 2, self.learner.network.stride,
             )  # fmt: skip
             if len(s.harder) > 4 * HARD_PLACES:
                 s.harder = nlargest(HARD_PLACES, s.harder)
         s.step += 1
-        s.losses.append(value)
-        return value
+        s.losses.append(learnt.loss)
+        return learnt.loss
 
-    def _image(self, patch: Patch, generator: torch.Generator) -> Tensor:
-        block = torch.from_numpy(patch.block).to(self.device)
-        image = block if patch.warp.moves_voxels_only else patch.warp.sample(block)
-        image = image * patch.contrast
-        if patch.noise:
-            image += patch.noise * torch.randn(image.shape, generator=generator, device=self.device)
-        return image
-
-    def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        if self.config.loss == "dice":
-            return dice_loss(logits, labels, weights)
-        c = self.config
-        return weighted_loss(
-            logits, labels, weights, foreground_weight=c.foreground_weight, class_weight=c.class_weight
-        )
-
-    def _average(self) -> None:
-        """Exponential moving average of weights and normalisation statistics, young averages faster."""
-        decay = min(self.config.ema, (1 + self.state.step) / (10 + self.state.step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
+    @property
+    def _learning_rate(self) -> float:
+        """Of the step to come."""
+        return self.config.learning_rate * one_cycle(self.state.step / max(self.state.steps, 1))
 
     # --- validation ------------------------------------------------------------------------------
 
@@ -307,7 +250,7 @@ class Trainer:
             "step": s.step,
             "minutes": round(s.seconds / 60, 3),
             "loss": float(np.mean(s.losses)) if s.losses else math.nan,
-            "learning_rate": self.config.learning_rate * one_cycle(s.step / max(s.steps, 1)),
+            "learning_rate": self._learning_rate,
             "validation_f1": result.evaluation.localisation.f1,
             "validation_class_f1": result.evaluation.mean_class_f1,
             "validation_f1_alpha": result.value,
@@ -316,7 +259,7 @@ class Trainer:
         s.hard, s.harder = [row[1:] for row in nlargest(HARD_PLACES, s.harder)], []
         if result.value > s.best:
             s.best = result.value
-            weights = {name: value.detach().cpu().clone() for name, value in self.average.items()}
+            weights = {name: value.detach().cpu().clone() for name, value in self.learner.average.items()}
             self.best = Model(
                 self.config, result.decision, weights, self._provenance(), result.to_dict(), tuple(s.history)
             )
@@ -336,9 +279,7 @@ class Trainer:
 
     def _search(self, volumes: Sequence[Readable]) -> Iterator[Candidates]:
         """Candidates of volumes, by the averaged weights."""
-        network = self._fresh()
-        network.load_state_dict(self.average)
-        network = on_device(fold_normalisation(network), self.device)
+        network = self.learner.averaged()
         p, picking = self.prepared, PickingConfig()
         finder = make_finder(self.config, p.classes, p.spacing_A, picking)
         for volume in volumes:
@@ -382,7 +323,7 @@ class Trainer:
         batches = self._batches(0)
         for _ in range(TIMED_STEPS):
             before = time.monotonic()
-            self._step_or_explain(next(batches))
+            self._step(next(batches))
             self.pace.seconds.append(time.monotonic() - before)
         steps = self.pace.first_plan(self._seconds(), self.config.validations * self._validation_seconds())
         self._begin(steps)
@@ -400,17 +341,17 @@ class Trainer:
 
     def _validation_seconds(self) -> float:
         """An estimate for one validation, from the speed on one tile; finding peaks adds a tenth."""
-        edge = self.network.tile_size or 64
+        network = self.learner.averaged()
+        edge = network.tile_size or 64
         image = np.zeros((edge, edge, edge), np.float32)
-        self.network.eval()
-        score_tile(self.network, image, self.device)
+        score_tile(network, image, self.device)
         before = time.monotonic()
-        score_tile(self.network, image, self.device)
+        score_tile(network, image, self.device)
         each = (time.monotonic() - before) / edge**3
         picking, read = PickingConfig(), 0
         for v in self.prepared.validation:
-            tile = choose_tile(v.volume, self.network, picking, self.device)
-            read += plan_for(v.volume.shape, self.network, picking, tile).voxels_read
+            tile = choose_tile(v.volume, network, picking, self.device)
+            read += plan_for(v.volume.shape, network, picking, tile).voxels_read
         return 1.1 * each * read
 
     def _seconds(self) -> float:
@@ -433,13 +374,10 @@ class Trainer:
 
     # --- state -----------------------------------------------------------------------------------
 
-    def _fresh(self) -> Network:
-        return make_network(self.config, len(self.prepared.classes))
-
     def _save_state(self) -> None:
         assert self.folder is not None
         description = vars(self.state) | {"config": self.config.model_dump(), "data": self.prepared.summary}
-        save_state(self.folder, pack(self.network, self.average, self.optimiser, self.sources), description)
+        save_state(self.folder, pack(self.learner, self.sources), description)
 
     def restore(self) -> None:
         """Go on from the folder's saved state. Raises TrainingError where data or options changed."""
@@ -447,8 +385,7 @@ class Trainer:
         tensors, description = load_state(self.folder)
         refuse_changed("option", description.pop("config"), self.config.model_dump())
         refuse_changed("data", description.pop("data"), self.prepared.summary)
-        average, self.sources = unpack(tensors, self.network, self.optimiser, self.sources)
-        self.average = {k: v.to(self.device) for k, v in average.items()}
+        self.sources = unpack(tensors, self.learner, self.sources)
         self.state = _Progress(**description)
         if self.state.best >= 0:
             self.best = load_model(self.folder)

@@ -1,0 +1,110 @@
+"""A network that learns: a step on a batch of subtomograms, and the moving average of its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from etpick.checkpoint import make_network
+from etpick.config import TrainingConfig
+from etpick.data import Patch
+from etpick.errors import TrainingError
+from etpick.inference import half_precision, is_out_of_memory
+from etpick.nn.losses import dice_loss, weighted_loss
+from etpick.nn.networks import Network, fold_normalisation, on_device
+from etpick.nn.optimiser import Optimiser
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a step has shown: the loss, logits (b, 1 + classes, z, y, x), labels and weights (b, z, y, x)."""
+
+    loss: float
+    logits: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+class Learner:
+    """Weights as they are before the first step, drawn by the configuration's seed."""
+
+    def __init__(self, config: TrainingConfig, classes: int, device: torch.device) -> None:
+        self._config, self._classes, self._device = config, classes, device
+        torch.manual_seed(config.seed)
+        self.network: Network = on_device(make_network(config, classes), device)
+        self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.optimiser = Optimiser(self.network, muon=config.muon, weight_decay=config.weight_decay)
+
+    def averaged(self) -> Network:
+        """A network of the averaged weights, ready to pick."""
+        network = make_network(self._config, self._classes)
+        network.load_state_dict(self.average)
+        return on_device(fold_normalisation(network), self._device)
+
+    def step(self, patches: Sequence[Patch], number: int, learning_rate: float) -> Learnt:
+        """Learn from a batch; its noise depends on the step's number alone.
+
+        Raises TrainingError where memory runs out or the loss is no longer a number.
+        """
+        try:
+            return self._step(patches, number, learning_rate)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            c = self._config
+            raise TrainingError(
+                f"out of memory on {self._device} with {c.batch} subtomograms of {c.patch_vx}³ voxels a step: "
+                "lower --batch or --patch"
+            ) from None
+
+    def _step(self, patches: Sequence[Patch], number: int, learning_rate: float) -> Learnt:
+        device = self._device
+        generator = torch.Generator(device).manual_seed((self._config.seed << 32) + number)
+        images = torch.stack([self._image(p, generator) for p in patches])[:, None]
+        images = images.to(memory_format=torch.channels_last_3d)
+        labels = torch.from_numpy(np.stack([p.labels for p in patches]).astype(np.int64)).to(device)
+        weights = torch.from_numpy(np.stack([p.weights for p in patches])).to(device)
+        self.network.train()
+        with half_precision(device):
+            logits = self.network(images)
+        loss = self._loss(logits, labels, weights)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(learning_rate)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {number}: lower --learning-rate (it is "
+                f"{self._config.learning_rate:g})"
+            )
+        self._move_average(number)
+        return Learnt(value, logits.detach(), labels, weights)
+
+    def _image(self, patch: Patch, generator: torch.Generator) -> Tensor:
+        block = torch.from_numpy(patch.block).to(self._device)
+        image = block if patch.warp.moves_voxels_only else patch.warp.sample(block)
+        image = image * patch.contrast
+        if patch.noise:
+            image += patch.noise * torch.randn(image.shape, generator=generator, device=self._device)
+        return image
+
+    def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        c = self._config
+        if c.loss == "dice":
+            return dice_loss(logits, labels, weights)
+        return weighted_loss(
+            logits, labels, weights, foreground_weight=c.foreground_weight, class_weight=c.class_weight
+        )
+
+    def _move_average(self, number: int) -> None:
+        """Exponential moving average of weights and normalisation statistics, young averages faster."""
+        decay = min(self._config.ema, (1 + number) / (10 + number))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
