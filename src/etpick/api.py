@@ -20,7 +20,7 @@ from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
 from etpick.exclusion import Masks
 from etpick.inference import OnScores
-from etpick.io.atomic import atomic_write
+from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.masks import find_masks
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
@@ -272,8 +272,7 @@ def write_comparison(
         open_tomogram(path, spacing_A=compared.spacing_A) for path in _named(tomograms, compared.tomograms).values()
     ]
     page = Path(out) / "compare.html"
-    if page.exists() and not overwrite:
-        raise OutputError(f"{page} exists: choose another folder, or replace it with --overwrite")
+    refuse_existing(page, overwrite)
     compared.write(Path(out), overwrite=overwrite)
     return write_report(page, comparison_report(compared, drawn), overwrite=overwrite)
 
@@ -293,8 +292,8 @@ def write_evaluation(
     before anything is written, where a file exists.
     """
     wanted = [Path(path) for path in (json_path, csv_path, report) if path is not None]
-    if not overwrite and (there := [path for path in wanted if path.exists()]):
-        raise OutputError(f"{there[0]} exists: choose another name, or replace it with --overwrite")
+    for path in wanted:
+        refuse_existing(path, overwrite)
     page = None if report is None else _evaluation_page(judged, tomograms)
     if json_path is not None:
         with atomic_write(Path(json_path), overwrite=overwrite) as temporary:

@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 
 from etpick.checkpoint import load_model
-from etpick.errors import InputError, OutputError
+from etpick.errors import InputError
 from etpick.evaluation.comparison import Places, counts, find_places, region_name
 from etpick.evaluation.curves import Curve, precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
-from etpick.io.atomic import atomic_write
+from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.picks import write_picks
 from etpick.io.sanity import same_spacing
 from etpick.judging import classes_of, pick_files, read_marked
@@ -128,8 +128,8 @@ class Compared:
             for suffix in ("csv", "star")
         }
         summary = folder / "compare.json"
-        if not overwrite and (there := [path for path in (*files, summary) if path.exists()]):
-            raise OutputError(f"{there[0]} exists: choose another folder, or replace it with --overwrite")
+        for path in (*files, summary):
+            refuse_existing(path, overwrite)
         written = []
         for path, (name, places, at) in files.items():
             if not len(at):

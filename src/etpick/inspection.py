@@ -14,7 +14,7 @@ from etpick.io.picks import read_picks
 from etpick.io.project import TomogramEntry, open_entry, read_project
 from etpick.io.sanity import describe_outside, describe_spacing, is_outside, repeated
 from etpick.ops.contrast import ContrastProbe
-from etpick.placement import ENOUGH, FAINT, Placement, check_placement
+from etpick.placement import Placement, check_placement
 from etpick.types import Particles, Shape3, Tomogram
 
 _SAMPLE_VOXELS = 16_000_000
@@ -256,22 +256,24 @@ def _grey_warnings(tomogram: Tomogram, grey: GreyLevels) -> list[str]:
 def _picks_in(tomogram: Tomogram, grey: GreyLevels, name: str, particles: Particles, binning: float) -> PickInspection:
     plain = inspect_picks(name, particles)
     inside = particles.positions[~is_outside(particles.positions, tomogram.shape)]
+    outside = len(particles) - len(inside)
     probe = ContrastProbe(tomogram.data, *grey.robust_range) if len(particles) and grey.std > 0 else None
-    contrast = probe.at(inside) if probe and len(inside) else None
     placement = check_placement(particles.positions, tomogram.shape, probe) if probe else None
+    if outside:
+        effect = probe.at(inside).effect if probe and len(inside) else None
+    else:
+        effect = placement.hypotheses[0].effect if placement else None
     warnings = list(plain.warnings)
     if doubt := describe_spacing(particles.spacing_A, tomogram, binning):
         warnings.append(f"{name} does not fit {tomogram.name}: {doubt}")
-    outside = len(particles) - len(inside)
     told = f"to judge by the grey levels, {placement.likely}" if placement and placement.likely else None
     if outside:
         problem = describe_outside(particles.positions, tomogram.shape, told)
         warnings.append(f"{name} does not fit {tomogram.name}: {problem}")
     elif told:
         warnings.append(f"{name} does not fit {tomogram.name}: {told}")
-    elif placement and len(inside) >= ENOUGH and contrast and contrast.strength < FAINT:
+    elif placement and placement.is_random:
         warnings.append(f"{name} and {tomogram.name}: {placement.verdict}")
-    effect = contrast.effect if contrast else None
     return PickInspection(name, plain.counts, plain.reach, outside, effect, tuple(warnings))
 
 

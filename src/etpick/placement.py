@@ -46,6 +46,12 @@ class Placement:
     likely: str | None
 
     @property
+    def is_random(self) -> bool:
+        """Whether picks that lie inside are so many that they should stand out, and do not."""
+        strength = self.hypotheses[0].strength
+        return strength is not None and strength < FAINT and self.count >= ENOUGH and not self.likely
+
+    @property
     def verdict(self) -> str:
         """One sentence."""
         strength = self.hypotheses[0].strength
@@ -60,11 +66,11 @@ class Placement:
             )
         if strength is None:
             return "picks lie outside the tomogram, and no usual mistake explains it"
-        if strength >= FAINT:
-            return f"the picks stand out from random places by {strength:.1f} standard errors: they fit the tomogram"
-        if self.count < ENOUGH:
+        if self.is_random:
+            return "the grey levels at the picks are those of random places: do picks and tomogram belong together?"
+        if strength < FAINT:
             return f"{self.count} picks do not stand out from random places; that few need not"
-        return "the grey levels at the picks are those of random places: do picks and tomogram belong together?"
+        return f"the picks stand out from random places by {strength:.1f} standard errors: they fit the tomogram"
 
     def lines(self) -> list[str]:
         """A table, the verdict last."""

@@ -131,7 +131,7 @@ def _montage(mistakes: Sequence[_Mistake], state: str) -> Figure:
 
     rows = -(-len(mistakes) // _COLUMNS)
     lines = max(m.caption.count("\n") for m in mistakes) + 1
-    figure = Figure(figsize=(_INCHES * _COLUMNS, (_INCHES + 0.14 * lines) * rows), facecolor="white", layout="tight")
+    figure = Figure(figsize=(_INCHES * _COLUMNS, (_INCHES + 0.22 * lines) * rows), facecolor="white", layout="tight")
     panels: Any = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
