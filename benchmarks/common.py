@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -127,3 +128,23 @@ def show_progress(progress: Any) -> None:
             f"validation F1 {progress.validation_f1:.3f}",
             flush=True,
         )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """--set OPTION=VALUE …, fields of TrainingConfig, as a dictionary `set`."""
+    parser.add_argument(
+        "--set", nargs="*", action=_Settings, default={}, metavar="OPTION=VALUE", help="other than the recipe's"
+    )
+
+
+class _Settings(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        pairs = [text.partition("=") for text in values]
+        setattr(namespace, self.dest, {name: _value(text) for name, _, text in pairs})
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

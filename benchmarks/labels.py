@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 import etpick
-from common import RESULTS, machine, measured, phantom, phantom_classes, show_progress
+from common import RESULTS, add_settings, machine, measured, phantom, phantom_classes, show_progress
 from etpick.evaluation.matching import radii_vx
 from etpick.types import Dataset, Particles, Tomogram, TrainingItem
 
@@ -65,7 +65,7 @@ def run(name: str, dataset: Dataset, args: argparse.Namespace, seed: int, networ
     """Train, pick 107, and add a line to runs/labels.jsonl."""
     model = etpick.train(
         dataset, RESULTS / f"labels-{name}-{seed}", network=network, steps=args.steps, max_minutes=args.minutes,
-        validations=args.validations, seed=seed, overwrite=True, on_progress=show_progress,
+        validations=args.validations, seed=seed, overwrite=True, on_progress=show_progress, **args.set,
     )  # fmt: skip
     labels = sum(model.trained_on["labels"].values())
     result = {
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--validations", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add_settings(parser)
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for seed in args.seeds:

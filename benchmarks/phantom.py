@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 import etpick
-from common import RESULTS, keep, measured, phantom_dataset, show_progress, spread
+from common import RESULTS, add_settings, keep, measured, phantom_dataset, show_progress, spread
 
 
 def run(args: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def run(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     limit = args.steps or (10**6 if args.minutes else None)
     model = etpick.train(
         phantom_dataset(), folder, network=args.network, max_minutes=args.minutes, steps=limit, seed=seed,
-        validations=args.validations, batch=args.batch, overwrite=True, on_progress=show_progress,
+        validations=args.validations, batch=args.batch, overwrite=True, on_progress=show_progress, **args.set,
     )  # fmt: skip
     return {
         "seed": seed,
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--validations", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add_settings(parser)
     args = parser.parse_args()
     runs: list[dict[str, Any]] = []
     for seed in args.seeds:

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 import etpick
-from common import RESULTS, keep, real_halves, show_progress
+from common import RESULTS, add_settings, keep, real_halves, show_progress
 from etpick.evaluation.curves import recall_at
 from etpick.ops.blobs import difference_of_gaussians
 from etpick.ops.normalise import measure
@@ -31,18 +31,21 @@ def recalls(picks: Particles, truth: Particles) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=7.0)
+    parser.add_argument("--steps", type=int, help="instead of minutes, so that recipes compare at equal steps")
     parser.add_argument("--network", default="fast", choices=["fast", "paper"])
     parser.add_argument("--complete", action="store_true", help="take unlabelled particles for background")
     parser.add_argument("--spacing", type=float, help="working spacing in Å")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    add_settings(parser)
     args = parser.parse_args()
     learn, held = real_halves()
     dataset = Dataset((ParticleClass("ribosome", DIAMETER_A),), (learn,), partial_labels=not args.complete)
     runs = []
     for seed in args.seeds:
         model = etpick.train(
-            dataset, RESULTS / f"real-{args.network}-{seed}", network=args.network, max_minutes=args.minutes,
-            steps=10**6, seed=seed, spacing_A=args.spacing, overwrite=True, on_progress=show_progress,
+            dataset, RESULTS / f"real-{args.network}-{seed}", network=args.network,
+            max_minutes=None if args.steps else args.minutes, steps=args.steps or 10**6, seed=seed,
+            spacing_A=args.spacing, overwrite=True, on_progress=show_progress, **args.set,
         )  # fmt: skip
         picks = Picker(model, floor=1e-4)(held.tomogram).all
         runs.append({"seed": seed, "steps": model.trained_on["steps"], "candidates": len(picks),

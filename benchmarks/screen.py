@@ -13,20 +13,12 @@ import json
 from typing import Any
 
 import etpick
-from common import RESULTS, machine, measured, phantom, phantom_classes, show_progress
+from common import RESULTS, add_settings, machine, measured, phantom, phantom_classes, show_progress
 from etpick.config import recipe
 from etpick.training import train_model
 from etpick.types import Dataset, TrainingItem
 
 HELD = (105, 106)
-
-
-def setting(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def run(name: str, changes: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -45,11 +37,11 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--set", type=setting, nargs="*", default=[], metavar="OPTION=VALUE")
+    add_settings(parser)
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for seed in args.seeds:
-        result = run(args.name, {"steps": args.steps} | dict(args.set), seed)
+        result = run(args.name, {"steps": args.steps} | args.set, seed)
         with (RESULTS / "screen.jsonl").open("a") as file:
             file.write(json.dumps(result | {"etpick": etpick.__version__, "machine": machine()}) + "\n")
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}, flush=True)

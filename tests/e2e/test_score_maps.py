@@ -72,3 +72,25 @@ def test_the_map_of_a_rescaled_tomogram_has_its_own_voxels(work: Path, tmp_path:
     assert grid.shape == (20, 24, 28)
     assert grid.spacing_A == pytest.approx(40)
     assert grid.origin_A == pytest.approx((15, 15, 15))  # four voxels of 10 Å to one: centre at 1.5
+
+
+def test_a_pyramid_is_picked_at_the_level_of_the_model_in_voxels_of_the_finest(untrained: Path, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed: pip install 'etpick[zarr]'")
+    coarse = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
+    fine = coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)  # so that only the coarse level looks as the MRC does
+    group = zarr.open_group(str(tmp_path / "t2.zarr"), mode="w", zarr_format=3)
+    levels = [fine + np.random.default_rng(3).normal(scale=9, size=fine.shape).astype(np.float32), coarse]
+    for number, level in enumerate(levels):
+        group.create_array(str(number), shape=level.shape, chunks=(16, 16, 16), dtype="f4")[:] = level
+    datasets = [
+        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": [SPACING_A / 2 * 2**n] * 3}]}
+        for n in range(2)
+    ]
+    axes = [{"name": n, "type": "space", "unit": "angstrom"} for n in "zyx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    write_mrc(tmp_path / "t2.mrc", coarse, SPACING_A)
+    pyramid = etpick.pick(untrained, tmp_path / "t2.zarr")
+    single = etpick.pick(untrained, tmp_path / "t2.mrc")
+    assert len(single) > 20 and len(pyramid) == len(single)
+    np.testing.assert_allclose(pyramid.positions, 2 * single.positions + 0.5, atol=1e-6)
+    assert pyramid.spacing_A == SPACING_A / 2
