@@ -319,7 +319,8 @@ def _evaluation_page(judged: Judged, tomograms: Sequence[Path | str]) -> Report:
     ]
     return evaluation_report(
         f"Evaluation of {judged.provenance['picks']}", shown, judged.picks, judged.classes, truths=judged.truths,
-        provenance={name: value for name, value in judged.provenance.items() if value}, notes=judged.notes,
+        provenance={name: value for name, value in judged.provenance.items() if value},
+        notes=[note for note in (*judged.notes, judged.by_rule) if note],
     )  # fmt: skip
 
 

@@ -74,11 +74,13 @@ class Compared:
         """Set numbers, each pair once."""
         return [(i, j) for j in range(len(self.names)) for i in range(j)]
 
-    def pair(self, one: int, other: int) -> dict[str, float]:
-        """What two sets share: places, their distance in voxels, the share of equal classes, and Jaccard's index."""
-        distances = np.concatenate([p.distances_vx(one, other) for p in self.places])
-        same = np.concatenate([p.same_class(one, other) for p in self.places])
-        either = sum(int((p.present[:, one] | p.present[:, other]).sum()) for p in self.places)
+    def pair(self, one: int, other: int, places: Sequence[Places] | None = None) -> dict[str, float]:
+        """What two sets share, in all tomograms or in those of `places`: how many places, their distance in voxels, the
+        share of equal classes, and Jaccard's index."""
+        places = self.places if places is None else places
+        distances = np.concatenate([p.distances_vx(one, other) for p in places])
+        same = np.concatenate([p.same_class(one, other) for p in places])
+        either = sum(int((p.present[:, one] | p.present[:, other]).sum()) for p in places)
         return {
             "shared": len(distances),
             "jaccard": len(distances) / either if either else float("nan"),
@@ -101,18 +103,24 @@ class Compared:
         return {
             "sets": list(self.names), "spacing_A": self.spacing_A,
             "tomograms": {
-                name: {region_name(r, self.names): len(at) for r, at in places.regions().items()}
+                name: {
+                    "places": {region_name(r, self.names): len(at) for r, at in places.regions().items()},
+                    "pairs": self._pairs_dict([places]),
+                }
                 for name, places in zip(self.tomograms, self.places, strict=True)
             },
             "total": {region_name(r, self.names): n for r, n in counts(self.places).items()},
-            "pairs": {
-                f"{self.names[i]} and {self.names[j]}": {k: _or_none(v) for k, v in self.pair(i, j).items()}
-                for i, j in self.pairs()
-            },
+            "pairs": self._pairs_dict(self.places),
             "reference": self.reference,
             "against_reference": {name: a.evaluation.to_dict() for name, a in self.against.items()},
             "notes": list(self.notes),
         }  # fmt: skip
+
+    def _pairs_dict(self, places: Sequence[Places]) -> dict[str, dict[str, float | None]]:
+        return {
+            f"{self.names[i]} and {self.names[j]}": {k: _or_none(v) for k, v in self.pair(i, j, places).items()}
+            for i, j in self.pairs()
+        }
 
     def write(self, folder: Path, *, overwrite: bool = False) -> list[Path]:
         """The picks of each region as FOLDER/REGION/TOMOGRAM.csv and .star, and FOLDER/compare.json.

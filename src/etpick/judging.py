@@ -79,15 +79,18 @@ class Judged:
             )
         if len(e.classification) > 1:
             lines.append(f"mean class F1 {_text(e.mean_class_f1)}")
-        if isinstance(self.challenge, ShrecScore):
-            c = self.challenge
-            lines.append(
+        return [*lines, self.by_rule] if self.by_rule else lines
+
+    @property
+    def by_rule(self) -> str:
+        """The score by the rule of a challenge, in a line; "" where none was asked for."""
+        c = self.challenge
+        if isinstance(c, ShrecScore):
+            return (
                 f"SHREC rule: P {_text(c.precision)}, R {_text(c.recall)}, F1 {_text(c.f1)}, "
                 f"AD {_text(c.mean_distance_vx, 2)} voxels, mean class F1 {_text(c.mean_class_f1)}"
             )
-        elif self.challenge is not None:
-            lines.append(f"CZII rule: F-beta {_text(self.challenge.f_beta, 4)}")
-        return lines
+        return "" if c is None else f"CZII rule: F-beta {_text(c.f_beta, 4)}"
 
 
 def _text(value: float, digits: int = 3) -> str:

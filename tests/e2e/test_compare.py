@@ -43,8 +43,11 @@ def test_parts_are_counted_and_written_ready_for_averaging(folders, run, tmp_pat
     assert result.exit_code == 0, result.output
     assert "etpick has no picks of t2: counted as none" in result.output
     assert "etpick against manual: precision 0.500, recall 0.333, F1 0.400" in result.output
-    total = json.loads((out / "compare.json").read_text())["total"]
-    assert total == {"manual and etpick": 1, "only manual": 2, "only etpick": 1}
+    content = json.loads((out / "compare.json").read_text())
+    assert content["total"] == {"manual and etpick": 1, "only manual": 2, "only etpick": 1}
+    assert content["tomograms"]["t1"]["places"] == {"manual and etpick": 1, "only manual": 1, "only etpick": 1}
+    assert content["tomograms"]["t1"]["pairs"]["manual and etpick"]["median_distance_vx"] == 1.0
+    assert content["tomograms"]["t2"]["pairs"]["manual and etpick"]["median_distance_vx"] is None
     shared = etpick.read_picks(out / "manual-and-etpick" / "t1.star")
     assert shared.positions.tolist() == [[20, 20, 20]]  # the first set's
     assert shared.spacing_A == SPACING_A

@@ -59,6 +59,14 @@ def test_one_command_writes_page_table_and_numbers(here: Path, run: Callable[...
     assert content["provenance"]["rule"] == "radius"
 
 
+def test_the_page_says_the_score_by_the_rule_of_a_challenge(here: Path, run: Callable[..., Result]) -> None:
+    options = ("--diameter", "ribosome=200", "--tomograms", here / "tomograms", "--report", here / "e.html")
+    result = run(here / "picks", here / "truth", *options, "--rule", "czii")
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("CZII rule: F-beta 0.")]
+    assert line in (here / "e.html").read_text()
+
+
 def test_a_report_needs_the_tomograms(here: Path, run: Callable[..., Result]) -> None:
     options = ("--diameter", "ribosome=200", "--report", here / "e.html", "--json", here / "e.json")
     without = run(here / "picks", here / "truth", *options)
