@@ -233,7 +233,7 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     for which none is named is shown with those beside it. Raises EtpickError for what cannot be read.
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
-    from etpick.io.init import picks_beside
+    from etpick.io.pairing import picks_beside
     from etpick.io.picks import is_pick_file
     from etpick.io.table import belongs_to
 

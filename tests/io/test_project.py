@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from etpick.errors import InputError, OutputError, SpacingError
-from etpick.io.init import init_project, picks_beside
+from etpick.io.init import init_project
 from etpick.io.mrc import write_mrc
+from etpick.io.pairing import picks_beside
 from etpick.io.picks import write_picks
 from etpick.io.project import load_project, read_project
 from etpick.types import NEGATIVE, Particles

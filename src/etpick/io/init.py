@@ -11,10 +11,11 @@ from typing import Any
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
-from etpick.io.picks import SEARCHED, class_of_label, is_pick_file, read_table, resolve_labels
+from etpick.io.pairing import picks_beside
+from etpick.io.picks import SEARCHED, class_of_label, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
-from etpick.io.table import PickTable, belongs_to, tomogram_name
+from etpick.io.table import PickTable, tomogram_name
 from etpick.io.tomograms import find_tomograms, open_tomogram
 
 
@@ -87,20 +88,6 @@ def init_project(
     with atomic_write(out, overwrite=overwrite) as temporary:
         temporary.write_text(_document(labelled, diameters, spacing_A, labels, out.parent), encoding="utf-8")
     return NewProject(out, tuple(labelled), left_out, tuple(notes))
-
-
-def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
-    """The pick files in the folder of a tomogram that carry its name and not the longer one of another."""
-    own = tomogram_name(path)
-    others = [stem for t in tomograms if t.parent == path.parent and len(stem := tomogram_name(t)) > len(own)]
-    order = list(SEARCHED)
-    chosen: dict[str, Path] = {}
-    for file in sorted(path.parent.iterdir(), key=lambda f: (f.stem, f.suffix.lower() not in order, f.name)):
-        mine = belongs_to(file.stem, own) and not any(belongs_to(file.stem, stem) for stem in others)
-        if file.is_file() and mine and file.suffix.lower() in order and is_pick_file(file):
-            best = chosen.get(file.stem, file)
-            chosen[file.stem] = min(best, file, key=lambda f: order.index(f.suffix.lower()))
-    return list(chosen.values())
 
 
 def _tables_beside(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from etpick.errors import InputError
@@ -29,20 +29,40 @@ def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
     return found
 
 
+def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
+    """The pick files in the folder of a tomogram that carry its name and not the longer one of another."""
+    return picks_named(
+        path.parent, tomogram_name(path), [tomogram_name(t) for t in tomograms if t.parent == path.parent]
+    )
+
+
+def picks_named(folder: Path, name: str, names: Iterable[str]) -> list[Path]:
+    """The pick files of a folder that carry a tomogram's name and not the longer one of another of `names`.
+
+    Of several formats of one file side by side, the first that etpick looks for.
+    """
+    longer = [other for other in names if len(other) > len(name)]
+    chosen: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        mine = belongs_to(file.stem, name) and not any(belongs_to(file.stem, other) for other in longer)
+        if mine and file.is_file() and file.suffix.lower() in SEARCHED and is_pick_file(file):
+            best = chosen.get(file.stem, file)
+            chosen[file.stem] = min(best, file, key=lambda f: SEARCHED.index(f.suffix.lower()))
+    return [chosen[stem] for stem in sorted(chosen)]
+
+
 def _in_folder(folder: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SEARCHED and is_pick_file(p))
-    found = {path: _of(name, files, names) for name, path in names.items()}
+    found = {path: _of(name, picks_named(folder, name, names)) for name, path in names.items()}
     return {path: file for path, file in found.items() if file is not None}
 
 
-def _of(name: str, files: Sequence[Path], names: Mapping[str, Path]) -> Path | None:
-    longer = [other for other in names if len(other) > len(name)]
-    mine = [f for f in files if belongs_to(f.stem, name) and not any(belongs_to(f.stem, other) for other in longer)]
-    mine = [f for f in mine if f.stem == name] or mine
-    if len({f.stem for f in mine}) > 1:
+def _of(name: str, files: Sequence[Path]) -> Path | None:
+    """The file of exactly that name, or the only one that carries it."""
+    mine = [f for f in files if f.stem == name] or list(files)
+    if len(mine) > 1:
         listed = ", ".join(f.name for f in mine)
         raise InputError(f"several pick files for {name}: {listed}; leave one of them in the folder, or name it")
-    return min(mine, key=lambda f: SEARCHED.index(f.suffix.lower()), default=None)
+    return mine[0] if mine else None
 
 
 def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
