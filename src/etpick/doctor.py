@@ -17,7 +17,6 @@ from etpick import __version__
 
 EXTRAS: Final = {
     "bench": "the other ways that benchmarks/compare.py runs",
-    "copick": "reading and writing copick projects",
     "dev": "tests and linters of this project",
     "docs": "building this project's documentation",
     "zarr": "tomograms and score maps as OME-Zarr",

@@ -1,16 +1,18 @@
-"""What a stopped training goes on from, as named tensors."""
+"""What a stopped training goes on from, as named tensors, and when it may."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from etpick.checkpoint import DESCRIPTION, STATE
 from etpick.data import Source
-from etpick.errors import TrainingError
+from etpick.errors import OutputError, TrainingError
 from etpick.learner import Learner
 
 _PLACES: Final = ("doubtful", "doubtful_labels")  # what training adds to a source
@@ -33,6 +35,24 @@ def unpack(tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[So
         learner.average[name].copy_(value)
     learner.optimiser.load(_part(tensors, "optimiser/"))
     return [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
+
+
+def check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
+    """Raise TrainingError where there is nothing to resume, OutputError where a training would replace another."""
+    if folder is None:
+        if resume:
+            raise TrainingError("there is nothing to resume without a model folder")
+        return
+    unfinished, finished = (folder / STATE).exists(), (folder / DESCRIPTION).exists()
+    if resume and not unfinished:
+        state = "its training is finished" if finished else "no training was started there"
+        raise TrainingError(f"there is nothing to resume in {folder}: {state}")
+    if resume or overwrite:
+        return
+    if unfinished:
+        raise OutputError(f"{folder} holds an unfinished training: go on with --resume, or start anew with --overwrite")
+    if finished:
+        raise OutputError(f"{folder} holds a model: choose another folder, or replace it with --overwrite")
 
 
 def refuse_changed(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from etpick.checkpoint import (
-    DESCRIPTION,
     STATE,
     Model,
     clear,
@@ -31,7 +30,7 @@ from etpick.checkpoint import (
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
-from etpick.errors import OutputError, TrainingError
+from etpick.errors import TrainingError
 from etpick.hard import confused_places
 from etpick.inference import (
     Candidates,
@@ -46,7 +45,7 @@ from etpick.learner import Learner
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
-from etpick.resumption import pack, refuse_changed, unpack
+from etpick.resumption import check_folder, pack, refuse_changed, unpack
 from etpick.types import Dataset
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
@@ -93,7 +92,7 @@ def train_model(
     recorded in the model, and asking for it as `steps` repeats the run.
     Raises TrainingError, OutputError for a folder already in use, Interrupted when asked to stop.
     """
-    _check_folder(folder, resume, overwrite)
+    check_folder(folder, resume, overwrite)
     if folder is not None:
         make_folder(folder)
     trainer = Trainer(dataset, config, folder, choose_device(device), on_progress)
@@ -102,23 +101,6 @@ def train_model(
     elif folder is not None:
         clear(folder)
     return trainer.run(should_stop)
-
-
-def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
-    if folder is None:
-        if resume:
-            raise TrainingError("there is nothing to resume without a model folder")
-        return
-    unfinished, finished = (folder / STATE).exists(), (folder / DESCRIPTION).exists()
-    if resume and not unfinished:
-        state = "its training is finished" if finished else "no training was started there"
-        raise TrainingError(f"there is nothing to resume in {folder}: {state}")
-    if resume or overwrite:
-        return
-    if unfinished:
-        raise OutputError(f"{folder} holds an unfinished training: go on with --resume, or start anew with --overwrite")
-    if finished:
-        raise OutputError(f"{folder} holds a model: choose another folder, or replace it with --overwrite")
 
 
 @dataclass
