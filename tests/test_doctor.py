@@ -84,7 +84,15 @@ def test_the_command_shows_one_table_and_speaks_json():
     assert all(finding["topic"] in shown.output for finding in told["findings"])
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_bfloat16_is_told_as_picking_uses_it(monkeypatch, native):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
-    assert ("computes in bfloat16" in by_topic(examine())["processor"].remark) is native
+@pytest.mark.parametrize(
+    ("cpu", "faster"),
+    [
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, False),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_told_as_picking_uses_it(monkeypatch, cpu, faster):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu, raising=False)
+    assert ("computes in bfloat16" in by_topic(examine())["processor"].remark) is faster

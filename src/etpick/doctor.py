@@ -150,7 +150,7 @@ def _bfloat16(kind: str) -> str:
 
     with half_precision(torch.device(kind)):
         native = torch.is_autocast_enabled(kind)
-    return "computes in bfloat16" if native else "no bfloat16 instructions: computes in float32, more slowly"
+    return "computes in bfloat16" if native else "computes in float32: bfloat16 is not there or not faster"
 
 
 def _thread_setting() -> str:

@@ -272,13 +272,17 @@ def _smaller(tile: Shape3, halo: int) -> Shape3:
 
 
 def half_precision(device: torch.device) -> torch.autocast:
-    """Convolutions in bfloat16 where the device has instructions for it: newer cards, AVX512-BF16, AMX."""
+    """Convolutions in bfloat16 where that is faster: newer cards, processors with AMX, AMD's with AVX512-BF16.
+
+    Intel's AVX512-BF16 without AMX is slower than float32 (benchmarks/ceilings.py).
+    """
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only in newer PyTorch
-        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+        intel = str(capabilities.get("cpu_name", "")).startswith("Intel")
+        faster = bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and not intel))
+    return torch.autocast(device.type, torch.bfloat16, enabled=faster)
 
 
 def choose_device(name: str) -> torch.device:
