@@ -135,7 +135,7 @@ def choose_tile(volume: Readable, network: Network, config: PickingConfig, devic
     _, height, width = volume.shape
     plane = height * width / network.stride**3 * 2 * (4 + 2 * network.classes)  # twice: slabs are joined
     least = 2 * config.halo_vx + COARSEST_VX
-    wanted = [-(-n // COARSEST_VX) * COARSEST_VX + 2 * config.halo_vx for n in volume.shape]
+    wanted = [max(-(-n // COARSEST_VX) * COARSEST_VX, least) for n in volume.shape]
     wanted[0] = min(wanted[0], max(least, int(MEMORY_LIMIT / plane) // COARSEST_VX * COARSEST_VX))
     tile = [0, 0, 0]
     for left, axis in zip((3, 2, 1), np.argsort(wanted), strict=True):

@@ -17,7 +17,8 @@ COARSEST_VX: Final = 8  # the networks pool three times (or fold once and pool t
 class Tile:
     """A tile: `read` is what the network sees, `keep` the part of its answer that is used.
 
-    Both are boxes of the volume; `read` may reach outside, where the volume is reflected.
+    Both are boxes of the volume; `read` may reach outside, where the volume is reflected, by what a whole number
+    of the network's coarsest voxels, or a network that knows its tile's size, makes necessary.
     """
 
     read: Box
@@ -42,10 +43,13 @@ class Plan:
 
 def _cuts(size: int, tile: int, halo: int, exact: bool) -> Iterator[tuple[int, int, int, int]]:
     """One axis: (read start, read stop, keep start, keep stop) of tiles of equal width."""
-    inner = tile - 2 * halo
-    keep = inner if exact else _round_up(-(-size // -(-size // inner)), COARSEST_VX)
-    for start in range(0, size, keep):
-        yield start - halo, start + keep + halo, start, min(start + keep, size)
+    whole = _round_up(size, COARSEST_VX)
+    count = max(1, -(-(whole - 2 * halo) // (tile - 2 * halo)))
+    width = tile if exact else _round_up(-(-(whole + (count - 1) * 2 * halo) // count), COARSEST_VX)
+    starts = [min(i * (width - 2 * halo), max(0, whole - width)) for i in range(count)]
+    borders = [0, *(start + halo for start in starts[1:]), size]
+    for start, keep_start, keep_stop in zip(starts, borders[:-1], borders[1:], strict=True):
+        yield start, start + width, keep_start, keep_stop
 
 
 def _round_up(value: int, multiple: int) -> int:
@@ -55,7 +59,8 @@ def _round_up(value: int, multiple: int) -> int:
 def plan_tiles(shape: Shape3, tile: Shape3, halo: int, *, exact: bool = False) -> Plan:
     """Cover `shape` with equal tiles of at most `tile` voxels a side, halo included.
 
-    Tiles are made no larger than the volume needs, unless `exact`, which a network that knows its tile's
+    There is no halo beyond the volume's faces: the network has met such borders in every subtomogram it learnt
+    from, whereas mirror images of particles cut by a face would be picked. Tiles are made no larger than the volume needs, unless `exact`, which a network that knows its tile's
     size asks for. Every tile is a whole number of the network's coarsest voxels and starts at the same
     phase of them, so that a voxel's answer does not depend on the tile it falls in.
     """
