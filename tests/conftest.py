@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the developers' data folder ../shared/data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_int8_copies() -> Iterator[None]:
+    """Trainings of the tests end without an int8 copy, which takes longer than they do; those about it make one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etpick.training.can_quantise", lambda: False)
+        yield

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etpick.errors import InputError
-from etpick.tiles import plan_tiles
+from etpick.tiles import plan_tiles, thriftiest_tile
 
 sizes = st.tuples(*[st.integers(1, 150)] * 3)
 tiles = st.tuples(*[st.sampled_from([40, 48, 64, 96, 160])] * 3)
@@ -46,3 +46,18 @@ def test_only_the_halo_between_tiles_is_wasted():
 def test_a_tile_that_cannot_serve_is_refused_with_both_numbers(tile, halo):
     with pytest.raises(InputError, match=f"tile {tile} with halo {halo}"):
         plan_tiles((64, 64, 64), (tile, tile, tile), halo)
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, 400)] * 3), halo=st.sampled_from([0, 4, 16]),
+    voxels=st.integers(1, 10**7), depth=st.integers(1, 500),
+)  # fmt: skip
+def test_the_thriftiest_tile_fits_and_reads_no_more_than_a_cube_would(shape, halo, voxels, depth):
+    tile = thriftiest_tile(shape, halo, voxels, depth)
+    plan = plan_tiles(shape, tile, halo)
+    least = 2 * halo + 8
+    assert np.prod(tile) <= max(voxels, least**3)
+    assert tile[0] <= max(depth, least)
+    edge = int(min(voxels, 10**7) ** (1 / 3)) // 8 * 8
+    if least <= edge <= depth:
+        assert plan.voxels_read <= plan_tiles(shape, (edge, edge, edge), halo).voxels_read

@@ -118,6 +118,7 @@ def pick_files(
     score_maps: Literal["mrc", "zarr"] | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    on_message: Callable[[str], None] | None = None,
     on_start: Callable[[Path, int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_done: Callable[[Picked], None] | None = None,
@@ -133,7 +134,7 @@ def pick_files(
     tomograms share a name, or a mask is missing. A tomogram that cannot be read is left out and named in the
     InputError raised at the end.
     """
-    picker = Picker(load_model(model), **options)
+    picker = Picker(load_model(model), on_message=on_message, **options)
     paths, folder = find_tomograms(tomograms), Path(out)
     targets = {path: _targets(path, folder, report, score_maps) for path in paths}
     _check_targets(targets)
@@ -236,6 +237,7 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     from etpick.io.pairing import picks_beside
     from etpick.io.picks import is_pick_file
     from etpick.io.table import belongs_to
+    from etpick.quantising import read_int8
 
     models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
     projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
@@ -256,7 +258,9 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     for path in projects:
         lines += [*inspect_project(path).lines(), ""]
     for path in models:
-        lines += [*load_model(path).lines(), ""]
+        model = load_model(path)
+        int8 = read_int8(model, path)
+        lines += [*model.lines(), *([f"  {int8.line()}"] if int8 else []), ""]
     return lines[:-1]
 
 

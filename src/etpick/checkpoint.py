@@ -30,6 +30,7 @@ DESCRIPTION: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 HISTORY: Final = "history.json"
 STATE: Final = "state.safetensors"
+INT8: Final = ("int8.json", "int8.xml", "int8.bin")  # `etpick.quantising` makes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Model:
     """A trained picker: network weights, and everything needed to pick with them.
 
     `trained_on` says with what (tomograms, labels, their spacing, steps, minutes, machine), `validation`
-    how well it did there, `history` how it got there.
+    how well it did there, `history` how it got there; `folder` is where it is kept, if it is.
     """
 
     config: TrainingConfig
@@ -48,6 +49,7 @@ class Model:
     history: tuple[Mapping[str, Any], ...] = ()
     picking: PickingConfig = field(default_factory=PickingConfig)
     version: str = __version__
+    folder: Path | None = None
 
     @property
     def classes(self) -> tuple[ParticleClass, ...]:
@@ -162,7 +164,9 @@ def load_model(folder: Path | str) -> Model:
         history = read_json(folder / HISTORY) if (folder / HISTORY).exists() else []
         config = build(TrainingConfig, d["config"])
         picking = build(PickingConfig, d["picking"])
-        return Model(config, decision, weights, d["trained_on"], d["validation"], tuple(history), picking, d["etpick"])
+        return Model(
+            config, decision, weights, d["trained_on"], d["validation"], tuple(history), picking, d["etpick"], folder
+        )
     except (KeyError, TypeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder} is damaged ({error}): train again, or restore it from a copy") from None
 
@@ -193,7 +197,7 @@ def stored_config(folder: Path) -> dict[str, Any]:
 
 def clear(folder: Path) -> None:
     """Remove a model and the state of its training, if they are there."""
-    for name in (STATE, DESCRIPTION, WEIGHTS, HISTORY):
+    for name in (STATE, DESCRIPTION, WEIGHTS, HISTORY, *INT8):
         (folder / name).unlink(missing_ok=True)
 
 

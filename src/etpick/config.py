@@ -44,6 +44,9 @@ class TrainingConfig(_Frozen):
     max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
     patch_vx: int = Field(48, ge=16, description="edge of a training subtomogram in working voxels")
     batch: int = Field(4, ge=1, description="subtomograms per step")
+    int8: bool = Field(
+        True, description="at the end, make an int8 copy for picking without a card, if etpick[cpu] is installed"
+    )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0)
     muon: bool = Field(
@@ -120,6 +123,10 @@ class PickingConfig(ExclusionConfig):
         False, description="scores from each tomogram's own histogram of candidates, instead of from validation"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    engine: Literal["auto", "torch", "openvino", "int8"] = Field(
+        "auto",
+        description="what computes; auto without a card: int8, else openvino, where installed and fit, else torch",
+    )
 
     @model_validator(mode="after")
     def _one_threshold(self) -> PickingConfig:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import psutil
-import torch
 from numpy.typing import NDArray
 
 from etpick.config import PAPER_HALO_VX, POOLING_KERNEL, SEGMENTATION_THRESHOLD, PickingConfig
 from etpick.data import Readable
+from etpick.engine import Engine, free_bytes, is_out_of_memory, keeping_memory
 from etpick.errors import EtpickError, InputError
-from etpick.nn.networks import Network
 from etpick.ops.peaks import (
     local_maxima,
     mean_pool,
@@ -23,13 +21,12 @@ from etpick.ops.peaks import (
     refine,
     sample_mean,
 )
-from etpick.tiles import COARSEST_VX, Plan, plan_tiles
+from etpick.tiles import COARSEST_VX, Plan, plan_tiles, thriftiest_tile
 from etpick.types import FloatArray, Shape3
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
-BYTES_PER_VOXEL: Final = 110  # about what FastNet takes at its peak; PaperNet has tiles of its own size
 MEMORY_SHARE: Final = 0.25  # of the free memory
 MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
 _CLASS_REACH: Final = 2  # class chances are averaged over 5×5×5 output voxels around a centre
@@ -119,50 +116,33 @@ class PeakFinder:
         return Candidates(positions, smooth[tuple(maxima.T)].astype(np.float64), chances)
 
 
-def choose_tile(volume: Readable, network: Network, config: PickingConfig, device: torch.device) -> Shape3:
+def choose_tile(volume: Readable, engine: Engine, config: PickingConfig) -> Shape3:
     """The tile to use: the network's own size, the one asked for, or the largest that memory allows.
 
     A row of tiles leaves a slab of score maps, so the slab's share of memory limits the tile's depth.
     Raises InputError where a size was asked for that the network does not take.
     """
-    if network.tile_size is not None and config.tile_vx not in (None, network.tile_size):
-        raise InputError(f"this network picks in tiles of {network.tile_size} voxels, not {config.tile_vx}")
-    size = network.tile_size or config.tile_vx
+    if engine.tile_size is not None and config.tile_vx not in (None, engine.tile_size):
+        raise InputError(f"this network picks in tiles of {engine.tile_size} voxels, not {config.tile_vx}")
+    size = engine.tile_size or config.tile_vx
     if size:
         return size, size, size
-    free = min(_free_bytes(device) * MEMORY_SHARE, MEMORY_LIMIT)
-    voxels = free / (BYTES_PER_VOXEL + 8 * volume.density)
+    free = min(free_bytes(engine.device) * MEMORY_SHARE, MEMORY_LIMIT)
     _, height, width = volume.shape
-    plane = height * width / network.stride**3 * 2 * (4 + 2 * network.classes)  # twice: slabs are joined
-    least = 2 * config.halo_vx + COARSEST_VX
-    wanted = [max(-(-n // COARSEST_VX) * COARSEST_VX, least) for n in volume.shape]
-    wanted[0] = min(wanted[0], max(least, int(MEMORY_LIMIT / plane) // COARSEST_VX * COARSEST_VX))
-    tile = [0, 0, 0]
-    for left, axis in zip((3, 2, 1), np.argsort(wanted), strict=True):
-        edge = int(voxels ** (1 / left)) // COARSEST_VX * COARSEST_VX
-        tile[axis] = min(wanted[axis], max(edge, least))
-        voxels /= tile[axis]
-    z, y, x = tile
-    return z, y, x
+    plane = height * width / engine.stride**3 * 2 * (4 + 2 * engine.classes)  # twice: slabs are joined
+    voxels = int(free / (engine.voxel_bytes + 8 * volume.density))
+    return thriftiest_tile(volume.shape, config.halo_vx, voxels, int(MEMORY_LIMIT / plane))
 
 
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
-
-
-def predict(
-    volume: Readable, network: Network, plan: Plan, device: torch.device, on_progress: Progress | None = None
-) -> Iterator[Scores]:
+def predict(volume: Readable, engine: Engine, plan: Plan, on_progress: Progress | None = None) -> Iterator[Scores]:
     """Score maps, one slab for each row of tiles in z, in order."""
-    stride, done = network.stride, 0
+    stride, done = engine.stride, 0
     _, height, width = (-(-n // stride) for n in plan.shape)
     for row in plan.rows:
         z0, z1 = row[0].keep.start[0] // stride, -(-row[0].keep.stop[0] // stride)
         slab: Scores | None = None
         for tile in row:
-            foreground, classes = score_tile(network, volume.read(tile.read), device)
+            foreground, classes = engine(volume.read(tile.read))
             if slab is None:
                 depth = z1 - z0
                 slab = Scores(
@@ -186,16 +166,6 @@ def predict(
         yield slab
 
 
-def score_tile(
-    network: Network, image: NDArray[np.float32], device: torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-    """(z, y, x) voxels → (1 − P(background), P(class)) at output resolution."""
-    with torch.inference_mode(), half_precision(device):
-        x = torch.from_numpy(image)[None, None].to(device)
-        p = network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
-        return p.sum(dim=0).cpu().numpy(), p.to(torch.float16).cpu().numpy()
-
-
 def find(slabs: Iterable[Scores], depth: int, finder: PeakFinder) -> Candidates:
     """Candidates of a whole volume, `depth` output slices deep, from its slabs in order."""
     buffer: Scores | None = None
@@ -215,10 +185,9 @@ def find(slabs: Iterable[Scores], depth: int, finder: PeakFinder) -> Candidates:
 
 def search(
     volume: Readable,
-    network: Network,
+    engine: Engine,
     finder: PeakFinder,
     config: PickingConfig,
-    device: torch.device,
     on_progress: Progress | None = None,
     on_scores: OnScores | None = None,
 ) -> Candidates:
@@ -226,19 +195,21 @@ def search(
 
     `on_scores` sees each slab on its way, those before an end of memory twice.
     """
-    tile = choose_tile(volume, network, config, device)
+    tile = choose_tile(volume, engine, config)
     while True:
         try:
-            slabs = predict(volume, network, plan_for(volume.shape, network, config, tile), device, on_progress)
+            slabs = predict(volume, engine, plan_for(volume.shape, engine, config, tile), on_progress)
             slabs = slabs if on_scores is None else _shown(slabs, on_scores)
-            return find(slabs, -(-volume.shape[0] // network.stride), finder)
+            with keeping_memory():
+                return find(slabs, -(-volume.shape[0] // engine.stride), finder)
         except (MemoryError, RuntimeError) as error:
             smaller = _smaller(tile, config.halo_vx)
             if not is_out_of_memory(error):
                 raise
-            if network.tile_size is not None or smaller == tile:
+            if engine.tile_size is not None or smaller == tile:
                 raise EtpickError(
-                    f"out of memory on {device} even with tiles of {max(tile)} voxels: free some, or use another device"
+                    f"out of memory on {engine.device} even with tiles of {max(tile)} voxels: free some, or use "
+                    "another device"
                 ) from None
             logger.warning("out of memory with tiles of %s voxels; going on with %s", tile, smaller)
             tile = smaller
@@ -250,49 +221,14 @@ def _shown(slabs: Iterable[Scores], on_scores: OnScores) -> Iterator[Scores]:
         yield slab
 
 
-def plan_for(shape: Shape3, network: Network, config: PickingConfig, tile: Shape3) -> Plan:
+def plan_for(shape: Shape3, engine: Engine, config: PickingConfig, tile: Shape3) -> Plan:
     """The tiles of a volume; a network that knows its tile's size has a say in size and halo."""
-    if network.tile_size is not None:
+    if engine.tile_size is not None:
         return plan_tiles(shape, tile, min(config.halo_vx, PAPER_HALO_VX), exact=True)
     return plan_tiles(shape, tile, config.halo_vx)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the processor or the card."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
-    )
 
 
 def _smaller(tile: Shape3, halo: int) -> Shape3:
     least = 2 * halo + COARSEST_VX
     z, y, x = (max(least, n // 2 // COARSEST_VX * COARSEST_VX) if n == max(tile) else n for n in tile)
     return z, y, x
-
-
-def half_precision(device: torch.device) -> torch.autocast:
-    """Convolutions in bfloat16 where that is faster: newer cards, processors with AMX, AMD's with AVX512-BF16.
-
-    Intel's AVX512-BF16 without AMX is slower than float32 (benchmarks/ceilings.py).
-    """
-    if device.type == "cuda":
-        faster = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only in newer PyTorch
-        intel = str(capabilities.get("cpu_name", "")).startswith("Intel")
-        faster = bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and not intel))
-    return torch.autocast(device.type, torch.bfloat16, enabled=faster)
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:N` → the device. Raises EtpickError where it is not there."""
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda" if cards else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise EtpickError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N")
-    if kind == "cuda" and int(number or 0) >= cards:
-        raise EtpickError(f"device {name!r} was asked for, but torch sees {cards} CUDA cards here: use --device cpu")
-    return torch.device(name)

@@ -13,8 +13,8 @@ from torch import Tensor
 from etpick.checkpoint import make_network
 from etpick.config import TrainingConfig
 from etpick.data import Patch
+from etpick.engine import half_precision, is_out_of_memory
 from etpick.errors import TrainingError
-from etpick.inference import half_precision, is_out_of_memory
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.nn.optimiser import Optimiser

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from etpick.checkpoint import Model
 from etpick.config import BINARY_FLOOR, PickingConfig, build
@@ -20,11 +19,12 @@ from etpick.decision import (
     precision_threshold,
     uncalibrated,
 )
+from etpick.engine import Engine, choose_device
+from etpick.engines import choose_engine
 from etpick.errors import SpacingError
 from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
-from etpick.inference import Candidates, OnScores, choose_device, search
+from etpick.inference import Candidates, OnScores, search
 from etpick.io.score_maps import MapGrid
-from etpick.nn.networks import Network
 from etpick.ops.calibrate import fit_histogram, identity
 from etpick.types import Box, FloatArray, Particles, Tomogram
 
@@ -41,16 +41,17 @@ class Found:
     """Picks of one tomogram, and what stood behind the decision.
 
     `all` holds every candidate with its score, `picks` those above the thresholds of `decision`, both in the
-    file's voxels; `how` says in a sentence how the thresholds were chosen, `why_empty` why there are no
-    picks, where there are none, and `warning` what looks wrong with the tomogram. `excluded` holds the
-    candidates in the `zones` where nothing is picked, `left_out` those of them that would have been picks;
-    they are not in `all`, and had no say in thresholds or in which of two neighbours is kept.
+    file's voxels; `how` says in a sentence how the thresholds were chosen, `engine` what computed the scores,
+    `why_empty` why there are no picks, where there are none, and `warning` what looks wrong with the tomogram.
+    `excluded` holds the candidates in the `zones` where nothing is picked, `left_out` those of them that would
+    have been picks; they are not in `all`, and had no say in thresholds or in which of two neighbours is kept.
     """
 
     picks: Particles
     all: Particles
     decision: Decision
     how: str = ""
+    engine: str = ""
     why_empty: str = ""
     warning: str = ""
     zones: Zones | None = None
@@ -72,17 +73,19 @@ class Found:
 
 
 class Picker:
-    """A model loaded onto a device, to pick many tomograms with.
+    """A model ready to pick many tomograms with.
 
-    `options` are fields of PickingConfig that stand in for the model's own; None changes nothing.
+    `options` are fields of PickingConfig that stand in for the model's own; None changes nothing. `on_message` is
+    told what is done besides picking.
     """
 
-    def __init__(self, model: Model, **options: Any) -> None:
+    def __init__(self, model: Model, *, on_message: Callable[[str], None] | None = None, **options: Any) -> None:
         given = {name: value for name, value in options.items() if value is not None}
         self.model = model
         self.config = build(PickingConfig, model.picking.model_dump() | given)
-        self.device: torch.device = choose_device(self.config.device)
-        self.network: Network = model.network(self.device)
+        choose_device(self.config.device)  # refused before any work
+        self.on_message = on_message or logger.info
+        self._engine: Engine | None = None
         self.finder = model.finder(self.config)
         self.decision = as_published(model.decision) if self.config.binary else model.decision
 
@@ -102,7 +105,7 @@ class Picker:
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
         zones = find_zones(tomogram, self.config, masks)
         volume = inverted(volume) if self.config.invert else volume
-        candidates = search(volume, self.network, self.finder, self.config, self.device, on_progress, on_scores)
+        candidates = search(volume, self.engine_for(volume), self.finder, self.config, on_progress, on_scores)
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)
         decision, how = self._calibrated(candidates)
@@ -111,15 +114,21 @@ class Picker:
         everything, others = (_in_file(p, volume) for p in (everything, decision.all(excluded)))
         picks, held = decision.keep(everything), zones.holding(others)
         return Found(
-            picks, everything, decision, f"{chosen}, {how}",
+            picks, everything, decision, f"{chosen}, {how}", engine=self.engine_for(volume).name,
             why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
             warning=self._doubt(volume, decision, picks),
             zones=zones, excluded=held, left_out=zones.holding(decision.keep(others)),
         )  # fmt: skip
 
+    def engine_for(self, volume: WorkingVolume) -> Engine:
+        """What scores tiles, chosen when the first volume is there."""
+        if self._engine is None:
+            self._engine = choose_engine(self.model, self.config, volume, self.on_message)
+        return self._engine
+
     def map_grid(self, tomogram: Tomogram) -> MapGrid:
         """The voxels of a tomogram's score maps."""
-        volume, stride = open_volume(tomogram, self.model.spacing_A, self.model.config), self.network.stride
+        volume, stride = open_volume(tomogram, self.model.spacing_A, self.model.config), self.finder.stride
         z, y, x = (-(-n // stride) for n in volume.shape)
         first = volume.to_file(np.full((1, 3), (stride - 1) / 2))[0] * tomogram.spacing_A
         spacing_A = stride * tomogram.spacing_A / volume.file_scale
@@ -148,7 +157,7 @@ class Picker:
         (z0, y0, x0), (z1, y1, x1) = (middle - edge).tolist(), (middle + edge).tolist()
         box = Box((z0, y0, x0), (z1, y1, x1))
         plain, other = (
-            len(decision(search(Window(v, box), self.network, self.finder, self.config, self.device)))
+            len(decision(search(Window(v, box), self.engine_for(volume), self.finder, self.config)))
             for v in (volume, inverted(volume))
         )
         if other < max(_FEWEST_INVERTED, 2 * plain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -44,12 +45,45 @@ class Plan:
 def _cuts(size: int, tile: int, halo: int, exact: bool) -> Iterator[tuple[int, int, int, int]]:
     """One axis: (read start, read stop, keep start, keep stop) of tiles of equal width."""
     whole = _round_up(size, COARSEST_VX)
-    count = max(1, -(-(whole - 2 * halo) // (tile - 2 * halo)))
-    width = tile if exact else _round_up(-(-(whole + (count - 1) * 2 * halo) // count), COARSEST_VX)
+    count = _count(size, tile, halo)
+    width = tile if exact else _width(size, count, halo)
     starts = [min(i * (width - 2 * halo), max(0, whole - width)) for i in range(count)]
     borders = [0, *(start + halo for start in starts[1:]), size]
     for start, keep_start, keep_stop in zip(starts, borders[:-1], borders[1:], strict=True):
         yield start, start + width, keep_start, keep_stop
+
+
+def _count(size: int, tile: int, halo: int) -> int:
+    """Tiles along an axis, of at most a width."""
+    whole = _round_up(size, COARSEST_VX)
+    return 1 if whole <= tile else -(-(whole - 2 * halo) // (tile - 2 * halo))
+
+
+def _width(size: int, count: int, halo: int) -> int:
+    """Equal width of so many tiles along an axis."""
+    return _round_up(-(-(_round_up(size, COARSEST_VX) + (count - 1) * 2 * halo) // count), COARSEST_VX)
+
+
+def thriftiest_tile(shape: Shape3, halo: int, voxels: int, depth: int) -> Shape3:
+    """The tile of at most so many voxels, and slices in z, with which the fewest voxels are read for a volume.
+
+    Where even the smallest tile has more, that one.
+    """
+    least = 2 * halo + COARSEST_VX
+    widths = [sorted({max(least, _width(n, k, halo)) for k in range(1, _count(n, least, halo) + 1)}) for n in shape]
+    fitting = [
+        (_voxels_read(shape, halo, tile), tile)
+        for z, y in product([w for w in widths[0] if w <= depth] or widths[0][:1], widths[1])
+        if (tile := (z, y, max((x for x in widths[2] if z * y * x <= voxels), default=0)))[2]
+    ]
+    smallest = widths[0][0], widths[1][0], widths[2][0]
+    return min(fitting, default=(0, smallest))[1]
+
+
+def _voxels_read(shape: Shape3, halo: int, tile: Shape3) -> int:
+    """Voxels read for a volume."""
+    counts = [_count(n, width, halo) for n, width in zip(shape, tile, strict=True)]
+    return math.prod(counts) * math.prod(tile)
 
 
 def _round_up(value: int, multiple: int) -> int:
@@ -60,9 +94,10 @@ def plan_tiles(shape: Shape3, tile: Shape3, halo: int, *, exact: bool = False) -
     """Cover `shape` with equal tiles of at most `tile` voxels a side, halo included.
 
     There is no halo beyond the volume's faces: the network has met such borders in every subtomogram it learnt
-    from, whereas mirror images of particles cut by a face would be picked. Tiles are made no larger than the volume needs, unless `exact`, which a network that knows its tile's
-    size asks for. Every tile is a whole number of the network's coarsest voxels and starts at the same
-    phase of them, so that a voxel's answer does not depend on the tile it falls in.
+    from, whereas mirror images of particles cut by a face would be picked. Tiles are made no larger than the
+    volume needs, unless `exact`, which a network that knows its tile's size asks for. Every tile is a whole
+    number of the network's coarsest voxels and starts at the same phase of them, so that a voxel's answer does
+    not depend on the tile it falls in.
     """
     for size in tile:
         if size <= 2 * halo or size % COARSEST_VX or 2 * halo % COARSEST_VX:

@@ -30,14 +30,13 @@ from etpick.checkpoint import (
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
+from etpick.engine import TorchEngine, choose_device
 from etpick.errors import TrainingError
 from etpick.hard import confused_places
 from etpick.inference import (
     Candidates,
-    choose_device,
     choose_tile,
     plan_for,
-    score_tile,
     search,
 )
 from etpick.io.atomic import make_folder
@@ -45,6 +44,7 @@ from etpick.learner import Learner
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
+from etpick.quantising import can_quantise, quantise
 from etpick.resumption import check_folder, pack, refuse_changed, unpack
 from etpick.types import Dataset
 
@@ -185,7 +185,19 @@ class Trainer:
         if self.folder:
             save_model(self.best, self.folder)
             (self.folder / STATE).unlink(missing_ok=True)
+            self.best = replace(self.best, folder=self.folder)
+            self._make_int8(self.folder)
         return self.best
+
+    def _make_int8(self, folder: Path) -> None:
+        """Of the best model, for picking without a graphics card, where the programs for it are installed."""
+        if not (self.config.int8 and can_quantise()):
+            return
+        assert self.best is not None
+        volumes = [source.volume for source in self.sources]
+        self._say("making an int8 copy of the network, for picking without a graphics card")
+        record = quantise(self.best, folder, volumes, [v.tomogram.name for v in volumes], self.prepared.validation)
+        self._say(record.line())
 
     def _batches(self, start: int) -> Iterator[list[Patch]]:
         """Batches from a step on, prepared ahead in threads; each depends on its step alone."""
@@ -261,11 +273,11 @@ class Trainer:
 
     def _search(self, volumes: Sequence[Readable]) -> Iterator[Candidates]:
         """Candidates of volumes, by the averaged weights."""
-        network = self.learner.averaged()
+        engine = TorchEngine(self.learner.averaged(), self.device)
         p, picking = self.prepared, PickingConfig()
         finder = make_finder(self.config, p.classes, p.spacing_A, picking)
         for volume in volumes:
-            yield search(volume, network, finder, picking, self.device)
+            yield search(volume, engine, finder, picking)
 
     # --- partial labels --------------------------------------------------------------------------
 
@@ -323,17 +335,17 @@ class Trainer:
 
     def _validation_seconds(self) -> float:
         """An estimate for one validation, from the speed on one tile; finding peaks adds a tenth."""
-        network = self.learner.averaged()
-        edge = network.tile_size or 64
+        engine = TorchEngine(self.learner.averaged(), self.device)
+        edge = engine.tile_size or 64
         image = np.zeros((edge, edge, edge), np.float32)
-        score_tile(network, image, self.device)
+        engine(image)
         before = time.monotonic()
-        score_tile(network, image, self.device)
+        engine(image)
         each = (time.monotonic() - before) / edge**3
         picking, read = PickingConfig(), 0
         for v in self.prepared.validation:
-            tile = choose_tile(v.volume, network, picking, self.device)
-            read += plan_for(v.volume.shape, network, picking, tile).voxels_read
+            tile = choose_tile(v.volume, engine, picking)
+            read += plan_for(v.volume.shape, engine, picking, tile).voxels_read
         return 1.1 * each * read
 
     def _seconds(self) -> float:

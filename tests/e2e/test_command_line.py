@@ -12,7 +12,6 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from etpick.checkpoint import load_state
@@ -165,9 +164,9 @@ def test_an_inverted_tomogram_is_named_and_invert_gives_the_same_picks(work, tmp
 
 
 def test_half_precision_keeps_the_picks(work, tmp_path, monkeypatch):
-    monkeypatch.setattr("etpick.inference.half_precision", lambda device: torch.autocast("cpu", enabled=False))
+    monkeypatch.setattr("etpick.engine.computes_in_bfloat16", lambda device: False)
     etpick("pick", work / "model", work / "data" / "tomo_002.mrc", "--out", tmp_path, "--min-score", 0.3)
-    monkeypatch.setattr("etpick.inference.half_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr("etpick.engine.computes_in_bfloat16", lambda device: True)
     etpick("pick", work / "model", work / "data" / "tomo_002.mrc", "--out", tmp_path / "b", "--min-score", 0.0)
     whole, half = (read_picks(f / "tomo_002.csv") for f in (tmp_path, tmp_path / "b"))
     assert len(whole) > 3

@@ -19,7 +19,7 @@ from etpick.config import PickingConfig
 @from_config(PickingConfig, "min_score", "precision", "expected_false_positives")
 @click.option("--label-free", is_flag=True, help=PickingConfig.model_fields["label_free"].description)
 @click.option("--invert", is_flag=True, help=PickingConfig.model_fields["invert"].description)
-@from_config(PickingConfig, "tile_vx", "device")
+@from_config(PickingConfig, "tile_vx", "device", "engine")
 @from_config(PickingConfig, "edge_A")
 @click.option("--slab", is_flag=True, help=PickingConfig.model_fields["slab"].description)
 @from_config(PickingConfig, "slab_margin_A")
@@ -53,6 +53,7 @@ def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
         done = api.pick_files(
             model,
             tomograms,
+            on_message=bars.say,
             on_start=bars.on_file,
             on_progress=bars.advance,
             on_done=bars.on_picked,

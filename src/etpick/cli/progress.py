@@ -39,6 +39,7 @@ class Bars:
     def __init__(self, progress: Any, terminal: bool) -> None:
         self.progress, self.terminal = progress, terminal
         self.task: Any = None
+        self.engine = ""  # the last that was told
 
     def say(self, message: str) -> None:
         """A line above the bars."""
@@ -67,6 +68,9 @@ class Bars:
         self.say(f"{picked.tomogram.name}: {counts or 'no picks'} → {picked.files[0]}")
         if len(picks):
             self.say(f"  {picked.found.how}: {picked.found.expected_wrong:.0f} of them wrong to be expected")
+        if picked.found.engine != self.engine:
+            self.engine = picked.found.engine
+            self.say(f"  computed by {self.engine}")
         for remark in (picked.found.what_was_left_out, picked.found.why_empty, picked.found.warning):
             if remark:
                 self.say(f"  {remark}")

@@ -1,0 +1,127 @@
+"""What scores a tile: the network in PyTorch, or another program that computes the same function."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from etpick.errors import EtpickError
+from etpick.nn.networks import Network
+
+ScoreMaps = tuple[NDArray[np.float32], NDArray[np.float16]]
+"""(z, y, x) chance of any particle, 1 − P(background), and (c, z, y, x) chance of each class."""
+
+
+class Engine(Protocol):
+    """Scores tiles; knows what the network wants to be fed.
+
+    `name` says in words what computes, `stride` the input voxels of an output voxel along an axis, `tile_size` the
+    only edge it takes, or None, and `voxel_bytes` the memory that a voxel of a tile takes at the peak.
+    """
+
+    name: str
+    device: torch.device
+    stride: int
+    classes: int
+    tile_size: int | None
+    voxel_bytes: int
+
+    def __call__(self, image: NDArray[np.float32]) -> ScoreMaps:
+        """(z, y, x) normalised voxels → score maps at the output resolution."""
+
+
+class TorchEngine:
+    """The network itself, on a device."""
+
+    voxel_bytes: int = 160  # about what FastNet takes at its peak; PaperNet has tiles of its own size
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self.network, self.device = network, device
+        self.stride, self.classes, self.tile_size = network.stride, network.classes, network.tile_size
+        kind = "bfloat16" if computes_in_bfloat16(device) else "float32"
+        self.name = f"PyTorch on {device}, {kind}"
+
+    def __call__(self, image: NDArray[np.float32]) -> ScoreMaps:
+        """(z, y, x) → score maps."""
+        with torch.inference_mode(), half_precision(self.device):
+            x = torch.from_numpy(image)[None, None].to(self.device)
+            p = self.network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
+            return p.sum(dim=0).cpu().numpy(), p.to(torch.float16).cpu().numpy()
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions are faster in bfloat16: newer cards, processors with AMX, AMD's with AVX512-BF16.
+
+    Intel's AVX512-BF16 without AMX is slower than float32 (docs/benchmarks.md).
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only in newer PyTorch
+    intel = str(capabilities.get("cpu_name", "")).startswith("Intel")
+    return bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and not intel))
+
+
+def half_precision(device: torch.device) -> torch.autocast:
+    """Convolutions in bfloat16 where that is faster."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device))
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:N` → the device. Raises EtpickError where it is not there."""
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if cards else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise EtpickError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(number or 0) >= cards:
+        raise EtpickError(f"device {name!r} was asked for, but torch sees {cards} CUDA cards here: use --device cpu")
+    return torch.device(name)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on a device, the processor's included."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the processor or the card."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        said in text for said in ("allocate memory", "out of memory", "bad_alloc")
+    )
+
+
+_TRIM_THRESHOLD: Final = -1  # glibc's malloc.h
+_MMAP_MAX: Final = -4
+
+
+@contextmanager
+def keeping_memory() -> Iterator[None]:
+    """Memory freed by one layer stays with the process for the next, and goes back to the system at the end.
+
+    glibc hands every block above 32 MB back at once, and the system clears its pages anew for each layer: a quarter
+    of the time of a large tile (benchmarks/speed.py). Does nothing where another library allocates.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "mallopt"):
+        yield
+        return
+    libc.mallopt(_MMAP_MAX, 0)
+    libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP_MAX, 65536)
+        libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
+        libc.malloc_trim(0)
