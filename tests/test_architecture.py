@@ -29,6 +29,7 @@ LAYERS = [
     {"report"},
     {"api", "extraction"},
     {"demo"},
+    {"serve"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
