@@ -12,8 +12,10 @@ from etpick.errors import EtpickError
 
 @click.command()
 @click.argument("project", required=False, type=FILE)
-@click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
-              help="may be read and written; once for each folder  [default: the project's folder, or this one]")  # fmt: skip
+@click.option(
+    "--root", "roots", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
+    help="may be read and written; once for each folder  [default: the project's folder, or this one]",
+)  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
 @click.option("--port", default=8461, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--open/--no-open", "open_browser", default=False, help="open a browser on this machine")
@@ -31,4 +33,14 @@ def serve(project: Path | None, roots: tuple[Path, ...], host: str, port: int, o
 
     folders = roots or ((project.resolve().parent if project else Path.cwd()),)
     click.echo(f"etpick serves {', '.join(str(f.resolve()) for f in folders)}; Ctrl-C ends it")
-    run(project, folders, host=host, port=port, on_url=lambda url: click.echo(f"open {url}"), open_browser=open_browser)
+    try:
+        run(
+            project,
+            folders,
+            host=host,
+            port=port,
+            on_url=lambda url: click.echo(f"open {url}"),
+            open_browser=open_browser,
+        )
+    except KeyboardInterrupt:
+        click.echo("stopped")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -154,7 +154,7 @@ class Document:
         with self._lock:
             if not self._own or self._on_disk() == self._stamp:
                 return ""
-            kept = _free(self.path.with_name(f"{self.path.stem}.before{self.path.suffix}"))
+            kept = free_path(self.path.with_name(f"{self.path.stem}.before{self.path.suffix}"))
             write_picks(kept, self.particles(), tomogram_shape=self.tomogram.shape)
             before = dict(self.picks)
             sets = [read_picks(self.path, tomogram=self.tomogram)] if self.path.exists() else []
@@ -272,10 +272,10 @@ def centre_of_mass(tomogram: Tomogram, position: Sequence[float], radius_vx: flo
     return centre_vx
 
 
-def _free(path: Path) -> Path:
-    """The path, or one with a number where that is taken."""
+def free_path(path: Path, taken: Collection[Path] = ()) -> Path:
+    """The path, or one with a number where that is taken, by a file or otherwise."""
     number, free = 1, path
-    while free.exists():
+    while free.exists() or free in taken:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free

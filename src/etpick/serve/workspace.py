@@ -15,7 +15,7 @@ from etpick.io.project import Labels, ProjectFile, classes_of, open_entry, read_
 from etpick.io.project_edit import add_tomograms, new_project, set_classes, set_labels, set_picks, set_validation
 from etpick.io.tomograms import find_tomograms
 from etpick.serve.access import Roots
-from etpick.serve.annotation import Document
+from etpick.serve.annotation import Document, free_path
 from etpick.types import ParticleClass, Particles, Tomogram
 
 
@@ -89,7 +89,7 @@ class Workspace:
         with self._lock:
             if key not in self._documents:
                 entry, tomogram = self.entry(key), self.tomogram(key)
-                own = self.folder / "picks" / f"{tomogram.name}.csv"
+                own = self._own_file(entry)
                 document = Document(own, tomogram, self._read_picks(entry, tomogram), imported=entry.picks != (own,))
                 document.on_first_save = lambda: self._point_to(entry, own)
                 self._documents[key] = document
@@ -183,6 +183,14 @@ class Workspace:
         """The first change of imported picks: the project names the file they are kept in from now on."""
         set_picks(self._project(), entry.path, [own])
         self._reopen()
+
+    def _own_file(self, entry: Entry) -> Path:
+        """Where a tomogram's annotations are kept: picks/NAME.csv, or a name that nothing else has."""
+        own = self.folder / "picks" / f"{entry.name}.csv"
+        taken = {file for other in self._entries if other is not entry for file in other.picks}
+        if own in entry.picks[:1] and len(entry.picks) == 1:
+            return own
+        return free_path(own, taken)
 
     # --- reading ---------------------------------------------------------------------------------
 
