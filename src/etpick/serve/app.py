@@ -31,6 +31,8 @@ def serve(
 
     Raises EtpickError where the project cannot be opened or the port is taken.
     """
+    import uvicorn
+    from fastapi import FastAPI
     from nicegui import app, ui
 
     workspace = Workspace(Roots(roots))
@@ -41,8 +43,6 @@ def serve(
     slices = Slices(workspace)
     for name in PAGE_MODULES:
         import_module(f"etpick.serve.pages.{name}").register(workspace, slices)
-    app.include_router(slices.router())
-    app.add_middleware(Guard, access=access)
 
     def ready() -> None:
         on_url(access.url)
@@ -52,10 +52,11 @@ def serve(
             webbrowser.open(access.url)
 
     app.on_startup(ready)
-    ui.run(
-        host=host, port=port, show=False, reload=False, title="etpick", storage_secret=secrets.token_hex(),
-        show_welcome_message=False, uvicorn_logging_level="warning", reconnect_timeout=30,
-    )  # fmt: skip
+    pages, pictures = (FastAPI(openapi_url=None) for _ in range(2))
+    ui.run_with(pages, title="etpick", storage_secret=secrets.token_hex(), reconnect_timeout=30)
+    pictures.include_router(slices.router())
+    guarded = Guard(pages, access, {"/slices/": pictures, "/thumbnails/": pictures})
+    uvicorn.run(guarded, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
 
 
 def _refuse_taken(host: str, port: int) -> None:
