@@ -39,8 +39,8 @@ class Roots:
 class Access:
     """A link that lets one browser in, once, and the cookie by which that browser is known afterwards."""
 
-    def __init__(self, host: str, port: int, *, on_used: Callable[[str], None] = lambda url: None) -> None:
-        self.host, self.port, self.on_used = host, port, on_used
+    def __init__(self, host: str, port: int, *, on_new: Callable[[str], None] = lambda url: None) -> None:
+        self.host, self.port, self.on_new = host, port, on_new
         self.cookie = f"etpick-{port}"
         self.session = secrets.token_urlsafe(32)
         self._token = secrets.token_urlsafe(24)
@@ -56,7 +56,7 @@ class Access:
         if not secrets.compare_digest(token.encode(), self._token.encode()):
             return False
         self._token = secrets.token_urlsafe(24)
-        self.on_used(self.url)
+        self.on_new(self.url)
         return True
 
     def knows(self, cookies: str) -> bool:
