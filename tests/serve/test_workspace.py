@@ -41,6 +41,14 @@ def test_a_new_project_holds_tomograms_picks_beside_them_and_classes(workspace, 
         workspace.create(data / "project.toml", [data / "tomograms"], CLASSES, "partial")
 
 
+def test_picks_of_unknown_classes_are_left_out_and_named(data):
+    workspace = Workspace(Roots([data]))
+    workspace.create(data / "project.toml", [data / "tomograms"], CLASSES[1:], "complete")
+    assert [workspace.counts(e.key) for e in workspace.entries] == [{}, {}]
+    assert len(workspace.notes) == 1
+    assert "t1.star" in workspace.notes[0] and "ribosome" in workspace.notes[0]
+
+
 def test_the_first_edit_leaves_imported_picks_alone_and_the_project_names_the_new_file(workspace, data):
     first, second = workspace.entries
     star = (data / "tomograms" / "t1.star").read_bytes()

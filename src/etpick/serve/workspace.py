@@ -42,6 +42,7 @@ class Workspace:
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
         self.path: Path | None = None
+        self.notes: list[str] = []  # what was left out when tomograms were added, and why
         self._content: ProjectFile | None = None
         self._entries: tuple[Entry, ...] = ()
         self._documents: dict[str, Document] = {}
@@ -226,7 +227,8 @@ class Workspace:
         for file in picks_beside(tomogram, others):
             try:
                 read_picks(file, classes=list(names))
-            except InputError:
+            except InputError as error:
+                self.notes.append(f"not used as picks: {error}")
                 continue
             fitting.append(self.roots.inside(file))
         return fitting

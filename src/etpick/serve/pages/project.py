@@ -96,6 +96,8 @@ def _project(workspace: Workspace) -> None:
                 ui.space()
                 ui.button("Add tomograms", on_click=lambda: _add(workspace)).props("no-caps outline dense")
                 ui.button("Another project", on_click=lambda: _leave(workspace)).props("no-caps flat dense")
+            for note in workspace.notes:
+                ui.label(note).classes("etpick-warning")
             for entry in workspace.entries:
                 _row(workspace, entry)
         with ui.column().style("width: 380px; flex: none; gap: 16px"):
