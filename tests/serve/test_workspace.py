@@ -76,6 +76,32 @@ def test_a_file_left_from_before_is_not_written_over(workspace, data):
     assert len(read_picks(data / "picks" / "t2.csv")) == 1
 
 
+def test_picks_of_other_programs_are_joined_where_they_fit(workspace, data):
+    first = workspace.entries[0]
+    workspace.document(first.key).add((8, 9, 10), "proteasome")
+    more = write_picks(data / "more.coords", Particles(np.array([[9.0, 9, 9], [10, 10, 10]]), np.array("ribosome")),
+                       classes=["ribosome", "proteasome"])  # fmt: skip
+    assert workspace.import_picks(first.key, [more]) == 2
+    assert workspace.counts(first.key) == {"ribosome": 3, "proteasome": 1}
+    workspace.document(first.key).add((1, 1, 1), "ribosome")
+    again = Workspace(Roots([data]))
+    again.open(data / "project.toml")
+    assert again.counts(first.key) == {"ribosome": 4, "proteasome": 1}
+    with pytest.raises(InputError, match="is among the tomogram's picks already"):
+        workspace.import_picks(first.key, [data / "picks" / workspace.document(first.key).path.name])
+    far = write_picks(data / "far.csv", Particles(np.array([[400.0, 9, 9]]), np.array("ribosome")))
+    with pytest.raises(InputError, match=r"far\.csv does not fit t1"):
+        workspace.import_picks(first.key, [far])
+    assert workspace.counts(first.key) == {"ribosome": 4, "proteasome": 1}
+
+
+def test_what_looks_wrong_is_told(workspace, data):
+    assert workspace.warnings(workspace.entries[1].key) == []
+    write_mrc(data / "flat" / "t9.mrc", np.zeros((8, 8, 8), np.float32), 10.0)
+    workspace.add([data / "flat"])
+    assert workspace.warnings(workspace.entries[2].key)
+
+
 def test_comments_in_the_project_file_stay(workspace, data):
     path = data / "project.toml"
     path.write_text("# made for the ribosome paper\n" + path.read_text())
