@@ -24,7 +24,7 @@ LAYERS = [
     {"comparing"},
     {"report"},
     {"api", "extraction"},
-    {"demo"},
+    {"demo", "desktop"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
@@ -61,6 +61,6 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_etpick_and_its_command_line_loads_nothing_heavy() -> None:
-    heavy = {"torch", "scipy", "pandas", "matplotlib", "gemmi", "mrcfile", "jinja2"}
+    heavy = {"torch", "scipy", "pandas", "matplotlib", "gemmi", "mrcfile", "jinja2", "napari", "qtpy"}
     assert not heavy & loaded_by("import etpick")
     assert not heavy & loaded_by("import etpick.cli")

@@ -19,6 +19,7 @@ EXTRAS: Final = {
     "bench": "the other ways that benchmarks/compare.py runs",
     "dev": "tests and linters of this project",
     "docs": "building this project's documentation",
+    "napari": "tomograms and picks in napari: etpick view, and a plugin",
     "zarr": "tomograms and score maps as OME-Zarr",
 }
 """What each optional extra is for."""

@@ -16,6 +16,7 @@ from etpick.cli.machine import completion, doctor
 from etpick.cli.pick import pick
 from etpick.cli.simulate import demo, simulate
 from etpick.cli.train import init, train
+from etpick.cli.view import view
 from etpick.errors import EtpickError
 
 
@@ -46,6 +47,6 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, evaluate, compare, extract, convert, info, check, doctor, completion,
+    demo, simulate, init, train, pick, evaluate, compare, view, extract, convert, info, check, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)
