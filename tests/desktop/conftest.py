@@ -21,7 +21,7 @@ def tomogram(tmp_path: Path) -> Path:
 @pytest.fixture
 def particles() -> Particles:
     return Particles(
-        np.array([[5.0, 10.25, 30.5], [7.0, 8.0, 9.0], [12.0, 20.0, 3.0]]),
+        np.array([[5.0, 10.25, 30.25], [7.0, 8.0, 9.0], [12.0, 20.0, 3.0]]),
         np.array(["ribosome", "proteasome", "ribosome"]),
         np.array([0.9, 0.5, 0.25]),
         spacing_A=SPACING_A,

@@ -56,7 +56,7 @@ def test_chimerax_gets_spheres_at_the_index_times_the_spacing(
     lines = script.read_text().splitlines()
     assert not [line for line in lines if not CHIMERAX.fullmatch(line)]
     assert f'open "{tomogram.resolve()}"' in lines
-    assert "marker #102 position 305.0000,102.5000,50.0000 color #0000ff radius 140" in lines
+    assert "marker #102 position 302.5000,102.5000,50.0000 color #0000ff radius 140" in lines
     assert "marker #101 position 90.0000,80.0000,70.0000 color #00ff00 radius 75" in lines
     assert 'rename #101 "proteasome"' in lines and "transparency #101,102 50 target a" in lines
     assert "volume #1 originIndex 0,0,0 voxelSize 10 step 1 style image" in lines

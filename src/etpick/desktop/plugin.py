@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from etpick.desktop.layers import KEY, LayerData, image_layer, particles_of_layer, points_layer, sizes_vx
 from etpick.desktop.looks import DEFAULT_DIAMETER_A, classes_near
 from etpick.desktop.opening import is_picks, open_picks
@@ -45,9 +47,7 @@ def _each(
 
 def _is_tomogram(path: Path) -> bool:
     try:
-        open_tomogram(path)
-    except SpacingError:
-        return True  # a tomogram whose header says no spacing: opened in voxels, and said
+        open_tomogram(path, spacing_A=1.0)  # whatever its header says, which is told when it is read
     except EtpickError:
         return False
     return True
@@ -112,24 +112,38 @@ def _dress_from_now_on() -> None:
 
 
 def _dress(event: Any) -> None:
+    import napari
+
     follow_classes(event.value)
+    if (viewer := napari.current_viewer()) is not None:
+        see_beside(viewer, event.value)
+
+
+def see_beside(viewer: Any, layer: Any) -> None:
+    """Let a slice show spheres whose centres are beside it: napari looks as far as the dimensions' margins reach."""
+    widths = list(layer.metadata.get(KEY, {}).get("diameters_vx", {}).values())
+    if widths and viewer.dims.ndim == len(layer.scale):
+        reach = max(widths) / 2 * np.asarray(layer.scale)
+        viewer.dims.margin_left = tuple(np.maximum(viewer.dims.margin_left, reach))
+        viewer.dims.margin_right = tuple(np.maximum(viewer.dims.margin_right, reach))
 
 
 def follow_classes(layer: Any) -> None:
-    """Draw points as wide as their class, when one is added and when a class is changed."""
+    """Draw points as wide as their class and in its colour, when one is added and when a class is changed."""
     knows = layer.metadata.get(KEY, {})
     if "diameters_vx" not in knows:
         return
 
-    def resize(_: Any = None) -> None:
+    def redraw(_: Any = None) -> None:
         names = layer.features["class"]
         if len(names) == len(layer.data) == len(layer.size):
             wanted = sizes_vx(names, knows)
             if (wanted != layer.size).any():
                 layer.size = wanted
+            layer.refresh_colors()
 
-    layer.events.data.connect(resize)
-    layer.events.features.connect(resize)
+    layer.events.data.connect(redraw)
+    layer.events.features.connect(redraw)
 
 
 def _writer(style: str) -> Writer:
@@ -243,3 +257,4 @@ def fill(viewer: Any, tomogram: Tomogram, layers: list[LayerData]) -> None:
     for layer in (image_layer(tomogram), *layers):
         added = viewer.add_layer(Layer.create(*layer))
         follow_classes(added)
+        see_beside(viewer, added)

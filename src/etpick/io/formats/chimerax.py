@@ -48,6 +48,7 @@ def read_cxc(path: Path, grid: Grid) -> PickTable:
         labels=np.array([names.get(marker[1], marker[1]) for marker in markers], dtype=np.str_),
         tomograms=np.full(len(markers), about[1]) if about else None,
         spacing_A=grid.spacing_A,
+        in_A=True,
     )
 
 

@@ -76,7 +76,8 @@ def read_star(path: Path, grid: Grid) -> PickTable:
         class_probability=_numbers(path, frame, _PROBABILITY) if _PROBABILITY in frame else None,
         angles=_angles(path, frame),
         tomograms=None if tomograms is None else np.array([str(name) for name in tomograms], dtype=np.str_),
-        spacing_A=grid.stated(pixel) if set(_VOXELS) <= set(frame.columns) and not _is_centred(frame) else None,
+        spacing_A=grid.stated(pixel) if _is_in_voxels(frame) else None,
+        in_A=not _is_in_voxels(frame),
     )
 
 
@@ -107,6 +108,10 @@ def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _is_centred(frame: pd.DataFrame) -> bool:
     return set(_CENTRED) <= set(frame.columns)
+
+
+def _is_in_voxels(frame: pd.DataFrame) -> bool:
+    return set(_VOXELS) <= set(frame.columns) and not _is_centred(frame)
 
 
 def _positions(path: Path, frame: pd.DataFrame, grid: Grid) -> FloatArray:
