@@ -18,7 +18,7 @@ LAYERS = [
     {"inference", "hard", "placement"},
     {"decision"},
     {"checkpoint", "conversion", "doctor", "partial", "preparation", "inspection"},
-    {"learner"},
+    {"learner", "batch"},
     {"resumption"},
     {"picking", "judging", "training"},
     {"comparing"},
