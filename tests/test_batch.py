@@ -53,6 +53,9 @@ def test_a_file_about_several_is_taken_apart(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["t_1.mod", "t_10.mod"]
     assert len(read_picks(tmp_path / "out" / "t_1.mod")) == 2
     assert len(read_picks(tmp_path / "out" / "t_10.mod")) == 1
+    single = picks(tmp_path / "in" / "t_3.coords", 1)  # a pattern of the shell may find one file only
+    assert run(single, tmp_path / "out", "--to", "imod").exit_code == 0
+    assert (tmp_path / "out" / "t_3.mod").is_file()
 
 
 def test_what_cannot_be_told_apart_is_refused_before_anything_is_written(tmp_path: Path, tomograms: Path) -> None:

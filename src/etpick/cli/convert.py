@@ -53,12 +53,14 @@ def convert(sources: tuple[Path, ...], target: Path, tomograms: tuple[Path, ...]
     them lie voxels of one tomogram; what a format needs beside (its size, the Å per voxel) comes from --tomogram, or
     from --size and --spacing. OUT may be the folder of a copick run, with --to copick.
 
-    Several INs, or --each for a file about several tomograms: OUT is a folder, and gets a file of each tomogram, in
-    the format --to names.
+    Several INs, --each for a file about several tomograms, or an OUT without an ending: OUT is a folder, and gets a
+    file of each tomogram, in the format --to names.
     """
     from etpick.conversion import convert as run
 
-    each = options.pop("each") or len(sources) > 1
+    style = options["to_style"]
+    into_folder = not target.suffix and style is not None and BY_NAME[style].write_folder is None
+    each = options.pop("each") or len(sources) > 1 or into_folder
     if each:
         done = _each(sources, target, tomograms, options)
     elif len(tomograms) > 1:
