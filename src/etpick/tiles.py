@@ -11,6 +11,7 @@ from typing import Final
 from etpick.errors import InputError
 from etpick.types import Box, Shape3
 
+_TRIED: Final = 3  # widths along x, the widest first: rounding can make the widest read more
 COARSEST_VX: Final = 8  # the networks pool three times (or fold once and pool twice)
 
 
@@ -72,9 +73,9 @@ def thriftiest_tile(shape: Shape3, halo: int, voxels: int, depth: int) -> Shape3
     least = 2 * halo + COARSEST_VX
     widths = [sorted({max(least, _width(n, k, halo)) for k in range(1, _count(n, least, halo) + 1)}) for n in shape]
     fitting = [
-        (_voxels_read(shape, halo, tile), tile)
+        (_voxels_read(shape, halo, (z, y, x)), (z, y, x))
         for z, y in product([w for w in widths[0] if w <= depth] or widths[0][:1], widths[1])
-        if (tile := (z, y, max((x for x in widths[2] if z * y * x <= voxels), default=0)))[2]
+        for x in sorted((x for x in widths[2] if z * y * x <= voxels), reverse=True)[:_TRIED]
     ]
     smallest = widths[0][0], widths[1][0], widths[2][0]
     return min(fitting, default=(0, smallest))[1]
