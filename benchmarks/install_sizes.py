@@ -1,6 +1,6 @@
 """What `pip install etpick` and each extra bring: packages and megabytes on disk, measured in this environment.
 
-Prints the table of docs/install.md. Everything must be installed here: pip install -e '.[bench,dev,docs]'.
+Prints the table of docs/install.md. Everything must be installed here: pip install -e '.[bench,dev,docs,napari]'.
 """
 
 import argparse
