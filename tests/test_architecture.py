@@ -28,7 +28,7 @@ LAYERS = [
     {"comparing"},
     {"report"},
     {"api", "extraction"},
-    {"demo"},
+    {"demo", "jobs"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -33,7 +33,7 @@ from etpick.report.build import evaluation_report
 from etpick.report.compared import comparison_report
 from etpick.report.page import Report, write_report
 from etpick.report.picked import picking_report
-from etpick.training import OnProgress, train_model
+from etpick.training import OnProgress, OnValidated, train_model
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, Volume
 
 
@@ -46,6 +46,7 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_validated: OnValidated | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> Model:
@@ -53,7 +54,8 @@ def train(
 
     With `out` the model is kept in that folder. `options` are fields of `etpick.config.TrainingConfig`,
     for example max_minutes, steps, seed; None leaves a default, or with `resume` what the training began
-    with. The network is `fast` unless said otherwise. Raises EtpickError.
+    with. The network is `fast` unless said otherwise. `on_validated` is shown the picks of each validation.
+    Raises EtpickError.
     """
     dataset = project if isinstance(project, Dataset) else load_project(project)
     folder = None if out is None else Path(out)
@@ -65,7 +67,7 @@ def train(
         config = recipe(network or "fast", **options)
     return train_model(
         dataset, config, folder, resume=resume, overwrite=overwrite, device=device,
-        on_progress=on_progress, should_stop=should_stop,
+        on_progress=on_progress, on_validated=on_validated, should_stop=should_stop,
     )  # fmt: skip
 
 
