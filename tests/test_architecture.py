@@ -25,7 +25,7 @@ LAYERS = [
     {"learner"},
     {"resumption"},
     {"picking", "judging", "training"},
-    {"comparing"},
+    {"comparing", "curation"},
     {"report"},
     {"api", "extraction"},
     {"demo", "jobs"},

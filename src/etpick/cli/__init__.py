@@ -10,6 +10,7 @@ import click
 from etpick import __version__
 from etpick.cli.compare import compare
 from etpick.cli.convert import convert
+from etpick.cli.correct import correct
 from etpick.cli.extract import extract
 from etpick.cli.judge import check, evaluate, info
 from etpick.cli.machine import completion, doctor
@@ -46,6 +47,6 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, evaluate, compare, extract, convert, info, check, doctor, completion,
+    demo, simulate, init, train, pick, correct, evaluate, compare, extract, convert, info, check, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

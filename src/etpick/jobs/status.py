@@ -121,7 +121,7 @@ def _training(events: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, An
             losses = _continued(losses, int(event["step"]), float(event["loss"]))
         elif event["event"] == "validated" and event["f1"] is not None:
             f1s = _continued(f1s, int(event["step"]), float(event["f1"]))
-    last = next((e for e in reversed(now) if e["event"] == "step"), {})
+    last: Mapping[str, Any] = next((e for e in reversed(now) if e["event"] == "step"), {})
     return {
         "step": int(last.get("step", 0)), "steps": int(last.get("steps", 0)), "minutes": float(last.get("minutes", 0)),
         "minutes_left": last.get("minutes_left"), "losses": tuple(losses.items()), "f1s": tuple(f1s.items()),

@@ -23,7 +23,7 @@ def write_validation(validated: Validated, path: Path) -> None:
     The slice is the same at each validation. Replaces the picture that stands there. Only a few slices are read.
     """
     most = int(np.argmax([len(truth) for truth in validated.truths]))
-    volume, picks, truth = (part[most] for part in (validated.volumes, validated.picks, validated.truths))
+    volume, picks, truth = validated.volumes[most], validated.picks[most], validated.truths[most]
     marks = mark(picks, truth, validated.classes, validated.spacing_A)
     z = busiest_slices(mark(truth, None, validated.classes, validated.spacing_A), volume.shape[0], 1)[0]
     half = max(1, round(min(c.diameter_A for c in validated.classes) / validated.spacing_A / 6))
