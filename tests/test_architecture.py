@@ -25,7 +25,7 @@ LAYERS = [
     {"learner"},
     {"resumption"},
     {"picking", "judging", "training"},
-    {"comparing", "curation"},
+    {"comparing", "curation", "exporting"},
     {"report"},
     {"api", "extraction"},
     {"demo", "jobs"},

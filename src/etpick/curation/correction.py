@@ -1,4 +1,4 @@
-"""Labels that heed what was said of picks: accepted picks become labels, rejected ones places to learn as background."""
+"""Labels that heed what was said of picks: accepted ones become labels, rejected ones places to learn as background."""
 
 from __future__ import annotations
 

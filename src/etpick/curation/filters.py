@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,33 @@ class Filters:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value >= 0):
                 raise InputError(f"{name} = {value} is not a distance in Å: give 0 or more")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"classes": None if self.classes is None else sorted(self.classes)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Filters:
+        """What `to_dict` gave. Raises InputError."""
+        try:
+            classes = content.get("classes")
+            return cls(**{**content, "classes": None if classes is None else frozenset(classes)})
+        except TypeError as error:
+            raise InputError(f"these are no filters of picks: {error}") from None
+
+    @property
+    def what(self) -> str:
+        """In words: `score from 0.40, at least 200 Å from the edge`."""
+        limits = sorted(set(self.min_score.values()))
+        if len(limits) > 1:
+            parts = ["score from " + ", ".join(f"{v:.2f} ({name})" for name, v in self.min_score.items())]
+        else:
+            parts = [f"score from {limits[0]:.2f}"] if limits else []
+        parts += [f"only {', '.join(sorted(self.classes))}"] if self.classes is not None else []
+        parts += [f"at least {self.edge_A:g} Å from the edge"] if self.edge_A else []
+        parts += [f"nearest neighbour at least {self.apart_A:g} Å away"] if self.apart_A else []
+        parts += [f"nearest neighbour at most {self.near_A:g} Å away"] if self.near_A is not None else []
+        return ", ".join(parts) or "all of them"
 
     def passing(self, picks: Particles, shape: Shape3, spacing_A: float) -> NDArray[np.bool_]:
         """(n,) whether each pick of a tomogram of that shape zyx is shown."""
@@ -67,7 +95,7 @@ def nearest_neighbour(positions: FloatArray) -> FloatArray:
     if len(positions) < 2:
         return np.full(len(positions), np.inf)
     distances, _ = KDTree(positions).query(positions, k=2)
-    return np.asarray(distances[:, 1], dtype=np.float64)
+    return np.asarray(distances, dtype=np.float64)[:, 1]
 
 
 def doubt(picks: Particles) -> FloatArray:

@@ -141,7 +141,8 @@ def _labels(root: Path, project: ProjectFile, entry: TomogramEntry | None, tomog
 def _refuse_unknown(file: Path, particles: Particles, radii: Mapping[str, float]) -> None:
     if unknown := sorted({str(name) for name in particles.classes} - {*radii, NEGATIVE}):
         raise InputError(
-            f"{file} has picks of class {', '.join(unknown)}, which the project does not know: it has {', '.join(radii)}"
+            f"{file} has picks of class {', '.join(unknown)}, which the project does not know: it has "
+            f"{', '.join(radii)}"
         )
 
 

@@ -7,6 +7,7 @@ as in the column `picked_as`.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from etpick.curation.filters import Filters
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write
 from etpick.io.picks import read_picks
@@ -22,6 +24,7 @@ from etpick.types import NEGATIVE, FloatArray, Particles
 
 REVIEWED: Final = "reviewed"
 CANDIDATES: Final = "candidates"
+_FILTERS: Final = "filters.json"
 _COLUMNS: Final = ("class", "x", "y", "z", "score", "picked_as", "spacing_A")
 _SAME_VX: Final = 0.5  # what is picked again in another run at the same place is the same pick
 
@@ -140,6 +143,23 @@ class Review:
             writer.writerows(rows)
 
 
+def read_filters(folder: Path | str) -> Filters | None:
+    """The thresholds and filters last chosen for the picks in a folder, or None. Raises InputError."""
+    path = Path(folder) / REVIEWED / _FILTERS
+    if not path.exists():
+        return None
+    try:
+        return Filters.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read: {error}; remove it to begin with the model's thresholds") from None
+
+
+def write_filters(folder: Path | str, filters: Filters) -> None:
+    """Keep thresholds and filters beside the picks. Raises OutputError."""
+    with atomic_write(Path(folder) / REVIEWED / _FILTERS, overwrite=True) as path:
+        path.write_text(json.dumps(filters.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
 def candidates_file(folder: Path, name: str) -> Path:
     """The file with all candidates of a tomogram, or with its picks where there is none such."""
     candidates = folder / CANDIDATES / f"{name}.csv"
@@ -172,7 +192,7 @@ def _pairs(said: FloatArray, picks: FloatArray) -> tuple[NDArray[np.intp], NDArr
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     distances, nearest = KDTree(picks).query(said)
     rows = np.flatnonzero(distances < _SAME_VX)
-    return rows, np.asarray(nearest[rows], dtype=np.intp)
+    return rows, np.asarray(nearest, dtype=np.intp)[rows]
 
 
 def _rows(
