@@ -25,10 +25,12 @@ LAYERS = [
     {"learner"},
     {"resumption"},
     {"picking", "judging", "training"},
-    {"comparing", "curation", "exporting"},
+    {"comparing", "exporting"},
+    {"curation"},
     {"report"},
     {"api", "extraction"},
     {"demo", "jobs"},
+    {"serve"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -92,17 +92,17 @@ class Review:
         """(n,) whether each pick was rejected."""
         return np.asarray(self.verdicts == NEGATIVE, dtype=bool)
 
-    def accept(self, rows: Sequence[int] | NDArray[np.intp], as_class: str | None = None) -> None:
-        """Say that these picks are particles, of the class that they were picked as or of another."""
-        self._say({int(row): as_class or str(self.picks.classes[row]) for row in rows})
+    def accept(self, rows: Sequence[int] | NDArray[np.intp], as_class: str | None = None) -> bool:
+        """Say that these picks are particles, of the class that they were picked as or another; whether that is new."""
+        return self._say({int(row): as_class or str(self.picks.classes[row]) for row in rows})
 
-    def reject(self, rows: Sequence[int] | NDArray[np.intp]) -> None:
-        """Say that these picks are none."""
-        self._say({int(row): NEGATIVE for row in rows})
+    def reject(self, rows: Sequence[int] | NDArray[np.intp]) -> bool:
+        """Say that these picks are none; whether that is new."""
+        return self._say({int(row): NEGATIVE for row in rows})
 
-    def forget(self, rows: Sequence[int] | NDArray[np.intp]) -> None:
-        """Take back what was said of these picks."""
-        self._say({int(row): "" for row in rows})
+    def forget(self, rows: Sequence[int] | NDArray[np.intp]) -> bool:
+        """Take back what was said of these picks; whether there was something."""
+        return self._say({int(row): "" for row in rows})
 
     def undo(self) -> bool:
         """Take back the last `accept`, `reject` or `forget`; whether there was one."""
@@ -118,15 +118,16 @@ class Review:
         names = np.where(self.accepted, self.verdicts, self.picks.classes).astype(np.str_)
         return replace(self.picks, classes=names).select(keep)
 
-    def _say(self, verdicts: Mapping[int, str]) -> None:
+    def _say(self, verdicts: Mapping[int, str]) -> bool:
         changed = self.verdicts.copy()
         for row, verdict in verdicts.items():
             changed[row] = verdict
         if (changed == self.verdicts).all():
-            return
+            return False
         self._write(changed)
         self._before.append(self.verdicts)
         self.verdicts = changed
+        return True
 
     def _write(self, verdicts: NDArray[np.object_]) -> None:
         said = verdicts != ""
