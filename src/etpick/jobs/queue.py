@@ -105,11 +105,15 @@ class JobQueue:
         self._again(job, resume=True)
 
     def restart(self, job: Job) -> None:
-        """Put an ended job at the end of the queue, to begin anew and replace what it wrote. Raises InputError."""
+        """Put an ended job at the end of the queue, to begin anew and replace what it wrote.
+
+        A model or picks that were there before it are not replaced. Raises InputError where it has not ended.
+        """
         if status(job).state not in ENDED:
             raise InputError(f"{job.name} has not ended: stop it first")
+        wrote = any(event["event"] in ("step", "picked") for event in job.events())
         (job.folder / PREVIEW).unlink(missing_ok=True)
-        self._again(job, resume=False)
+        self._again(job, resume=False, overwrite=wrote)
 
     def remove(self, job: Job) -> None:
         """Forget an ended job; the model or the picks that it made stay. Raises InputError."""
@@ -117,11 +121,11 @@ class JobQueue:
             raise InputError(f"{job.name} has not ended: stop it first")
         shutil.rmtree(job.folder)
 
-    def _again(self, job: Job, *, resume: bool) -> None:
+    def _again(self, job: Job, *, resume: bool, overwrite: bool = False) -> None:
         with self._locked():
             for name in (STOP, PROCESS):
                 (job.folder / name).unlink(missing_ok=True)
-            job.tell("queued", resume=resume, overwrite=not resume)
+            job.tell("queued", resume=resume, overwrite=overwrite)
         self.advance()
 
     @contextmanager
