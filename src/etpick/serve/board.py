@@ -8,6 +8,7 @@ from typing import Final
 from nicegui import ui
 
 from etpick.jobs import Job, Status
+from etpick.report.slices import STATE_COLORS
 from etpick.serve import charts
 from etpick.serve.parts import as_source, empty, hint, minutes, spoken, state_chip
 from etpick.serve.workspace import Workspace
@@ -27,7 +28,7 @@ class TrainingBoard:
         with self.body:
             with ui.row().classes("w-full no-wrap gap-4 items-stretch"):
                 with ui.card().classes("col q-pa-sm no-shadow").props("bordered").style("min-width: 0"):
-                    self.chart = ui.plotly(charts.training_curves((), (), 1)).classes("w-full").style("height: 22rem")
+                    self.chart = ui.plotly(charts.training_curves((), (), 1)).classes("w-full").style("height: 26rem")
                 with ui.card().classes("q-pa-sm no-shadow gap-1").props("bordered").style("width: 24rem; flex: none"):
                     self.caption = hint("")
                     self.picture = ui.image().classes("w-full rounded-borders").mark("validation-picture")
@@ -121,7 +122,7 @@ class TrainingBoard:
 def _most_wanted(known: list[Status]) -> Status | None:
     """The one that runs, else the newest."""
     running = [s for s in known if s.state in ("running", "stopping")]
-    return (running or known or [None])[-1]
+    return (running or known)[-1] if known else None
 
 
 def _facts(shown: Status, workspace: Workspace) -> list[str]:
@@ -146,16 +147,10 @@ def _one_line(shown: Status) -> str:
 
 def _legend() -> None:
     with ui.row().classes("gap-3 text-caption text-grey-7"):
-        for color, text in (
-            ("#37d67a", "right"),
-            ("#4db5ff", "other class"),
-            ("#ff4d4d", "wrong"),
-            ("#ffc533", "missed"),
-        ):
+        for text, color in list(STATE_COLORS.items())[:4]:
             with ui.row().classes("items-center gap-1"):
-                ui.element("span").style(
-                    f"width: 0.7rem; height: 0.7rem; border: 2px solid {color}; border-radius: 50%; display: inline-block"
-                )
+                ring = f"border: 2px solid {color}; border-radius: 50%"
+                ui.element("span").style(f"width: 0.7rem; height: 0.7rem; display: inline-block; {ring}")
                 ui.label(text)
 
 
@@ -194,9 +189,8 @@ def buttons(workspace: Workspace, shown: Status, after: Callable[[], None]) -> N
         after()
 
     def button(text: str, icon: str, action: Callable[[Job], None], props: str = "outline") -> None:
-        ui.button(text, icon=icon, on_click=spoken(lambda: act(action))).props(f"no-caps dense {props}").classes(
-            "q-px-sm"
-        )
+        made = ui.button(text, icon=icon, on_click=spoken(lambda: act(action)))
+        made.props(f"no-caps dense {props}").classes("q-px-sm")
 
     if shown.state in ("running", "waiting"):
         button("Stop" if shown.state == "running" else "Take out of the queue", "stop", queue.stop)

@@ -27,7 +27,7 @@ class PickPage:
             return
         defaults = PickingConfig()
         self.options: dict[str, Any] = {
-            "edge_A": defaults.edge_A, "slab": defaults.slab, "gold": defaults.gold, "again": False, "report": True,
+            "edge_A": defaults.edge_A, "slab": defaults.slab, "gold": defaults.gold, "again": False,
         }  # fmt: skip
         with ui.row().classes("w-full no-wrap items-start gap-4"):
             with ui.card().classes("q-pa-md gap-3 no-shadow").props("bordered").style("width: 24rem; flex: none"):
@@ -91,11 +91,11 @@ class PickPage:
             raise InputError(
                 f"{self.chosen.name} has picked {', '.join(sorted(done))} already: untick them, or tick 'Pick again'"
             )
+        paths = [(self.workspace.root / entries[name].path).resolve() for name in names]
         self.workspace.queue.add(
-            "pick", model=self.chosen.folder, tomograms=[(self.workspace.root / entries[n].path).resolve() for n in names],
-            out=self.workspace.picked_folder(self.chosen.name), candidates=True, report=bool(o["report"]),
-            spacing_A=self.workspace.read().spacing_A, overwrite=bool(done), edge_A=float(o["edge_A"] or 0),
-            slab=bool(o["slab"]), gold=bool(o["gold"]),
+            "pick", model=self.chosen.folder, tomograms=paths, out=self.workspace.picked_folder(self.chosen.name),
+            candidates=True, report=True, overwrite=bool(done), spacing_A=self.workspace.read().spacing_A,
+            edge_A=float(o["edge_A"] or 0), slab=bool(o["slab"]), gold=bool(o["gold"]),
         )  # fmt: skip
         self.board.update()
 

@@ -95,7 +95,7 @@ def label_table(labels: Mapping[str, Counter[str]], validating: list[str]) -> No
     columns = [("tomogram", "tomogram", "left"), *((c, c, "right") for c in classes)]
     columns += [(NEGATIVE, "none here", "right")] if negatives else []
     rows = [
-        {"tomogram": name + (" (validates)" if name in validating else "")} | {c: counts[c] or "–" for c in counts}
+        {"tomogram": name + (" (validates)" if name in validating else "")} | {c: str(n) for c, n in counts.items()}
         for name, counts in labels.items()
         if sum(counts.values())
     ]
