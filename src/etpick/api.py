@@ -280,16 +280,18 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
 
 
 def correct(
-    project: Path | str, picked: Path | str, *, tomograms: Sequence[Path | str] = (), partial: bool = False
-) -> Correction:
+    project: Path | str, picked: Path | str, *, tomograms: Sequence[Path | str] = (), partial: bool = False,
+    write: bool = True,
+) -> Correction:  # fmt: skip
     """Join what was said of the picks in a folder, PICKED/reviewed/NAME.csv, to the labels of a project.
 
     Accepted picks become labels, rejected ones (`not-a-particle`) places to learn as background, in picks/NAME.csv
     beside the project file; what is labelled already is not added again. `tomograms` are files or folders with those
-    that the project does not list. `partial` declares its labels partial. Raises EtpickError.
+    that the project does not list. `partial` declares its labels partial. Without `write` nothing is changed, and
+    the answer says what would be. Raises EtpickError.
     """
     paths = {tomogram_name(path): path for path in find_tomograms(tomograms)} if tomograms else {}
-    return correct_project(Path(project), Path(picked), tomograms=paths, partial=partial)
+    return correct_project(Path(project), Path(picked), tomograms=paths, partial=partial, write=write)
 
 
 def undo_correction(project: Path | str) -> Round:

@@ -120,8 +120,11 @@ def test_a_correction_joins_labels_and_is_undone_as_a_whole(project: Path, picke
     with pytest.raises(InputError, match="does not list the tomogram t2"):
         api.correct(project, picked)
     assert project.read_text() == before
+    would = api.correct(project, picked, tomograms=[project.parent / "t2.mrc"], write=False)
+    assert project.read_text() == before
     done = api.correct(project, picked, tomograms=[project.parent / "t2.mrc"])
     assert (done.tomograms["t1"].added, done.tomograms["t1"].known, done.tomograms["t1"].negatives) == (1, 1, 1)
+    assert would.lines() == done.lines()
     assert done.unreviewed == 2  # of t2; all of t1 were reviewed
     assert 'labels = "partial"' in done.lines()[-1]
     assert names(project.parent / "picks" / "t1.csv") == ["ball", "ball", "ball", NEGATIVE]

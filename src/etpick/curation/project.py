@@ -75,13 +75,15 @@ class Correction:
 
 
 def correct_project(
-    project: Path, picked: Path, *, tomograms: Mapping[str, Path] | None = None, partial: bool = False
-) -> Correction:
+    project: Path, picked: Path, *, tomograms: Mapping[str, Path] | None = None, partial: bool = False,
+    write: bool = True,
+) -> Correction:  # fmt: skip
     """Join what was said of the picks in a folder to the labels of a project, as one round that can be undone.
 
     Labels go to picks/NAME.csv beside the project file, to which the project then points; files elsewhere stay as
     they are. `tomograms` are paths by name of those that the project does not list yet. `partial` declares the
-    labels partial. Raises InputError, before anything is written, for what does not fit.
+    labels partial. Without `write` it only says what it would do. Raises InputError, before anything is written, for
+    what does not fit.
     """
     read, root = read_project(project), project.resolve().parent
     reviewed = reviewed_tomograms(picked)
@@ -106,7 +108,7 @@ def correct_project(
     text = _project_text(project, root, entries, partial)
     if text != project.read_text(encoding="utf-8"):
         texts[project.resolve()] = text
-    if texts:
+    if texts and write:
         write_round(root, correction.what, texts)
     return correction
 

@@ -58,10 +58,10 @@ class Session:
         changed = dict.fromkeys(names if name is None else [name], threshold)
         return replace(self.filters, min_score={**self.filters.min_score, **changed})
 
-    def passing(self, name: str) -> NDArray[np.bool_]:
-        """(n,) which picks of a tomogram fulfil the filters."""
+    def passing(self, name: str, filters: Filters | None = None) -> NDArray[np.bool_]:
+        """(n,) which picks of a tomogram fulfil the filters, or others."""
         tomogram = self.tomograms[name]
-        return self.filters.passing(self.reviews[name].picks, tomogram.shape, tomogram.spacing_A)
+        return (filters or self.filters).passing(self.reviews[name].picks, tomogram.shape, tomogram.spacing_A)
 
     def rows(self, order: Order, which: Which = "shown", names: Sequence[str] | None = None) -> list[Row]:
         """Picks to look at, in an order: those that fulfil the filters, or of these those not reviewed yet, or all
@@ -81,8 +81,7 @@ class Session:
             return review.rejected
         passing = self.passing(name)
         if order == "least sure":
-            tomogram, low = self.tomograms[name], replace(self.filters, min_score={})
-            passing = low.passing(review.picks, tomogram.shape, tomogram.spacing_A)
+            passing = self.passing(name, replace(self.filters, min_score={}))
         return passing & ~(review.accepted | review.rejected) if which == "not reviewed" else passing
 
     # --- what is said of picks ---------------------------------------------------------------------
@@ -125,9 +124,9 @@ class Session:
         kept = self.reviews[name].chosen(self.passing(name))
         return replace(kept, spacing_A=self.tomograms[name].spacing_A, tomogram=name)
 
-    def counts(self) -> dict[str, int]:
-        """How many are kept of each class."""
-        kept = [str(name) for one in self.chosen() for name in one.picks.classes]
+    def counts(self, filters: Filters | None = None) -> dict[str, int]:
+        """How many are kept of each class, or would be with other filters."""
+        kept = [str(c) for n, r in self.reviews.items() for c in r.chosen(self.passing(n, filters)).classes]
         return {name: kept.count(name) for name in sorted({*self.thresholds, *kept})}
 
     @property

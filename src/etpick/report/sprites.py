@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -25,41 +27,58 @@ def box_vx(diameter_A: float, spacing_A: float) -> int:
     return max(8, 2 * round(diameter_A / spacing_A))
 
 
-def sprite_sheet(
-    tomogram: Tomogram, positions: FloatArray, box_vx: int, *, plane: Plane = "xy", columns: int = 8, tile_px: int = 96
-) -> bytes:
-    """A JPEG with the central slice of each of (n, 3) zyx positions, row by row; the plane's second letter points up.
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """What a tile shows: the surroundings of a position (3,) zyx in a tomogram, `box_vx` wide."""
 
-    Grey levels are stretched alike for all tiles. Only the slices shown are read.
+    tomogram: Tomogram
+    position: FloatArray
+    box_vx: int
+
+
+def sprite_sheet(tiles: Sequence[Tile], *, plane: Plane = "xy", columns: int = 8, tile_px: int = 96) -> bytes:
+    """A JPEG with the central slice of each tile, row by row; the plane's second letter points up.
+
+    Grey levels are stretched alike for all tiles of a tomogram. Only the slices shown are read.
     """
     from PIL import Image
 
-    slices = [_slice(tomogram, position, box_vx, plane) for position in positions]
-    rows = max(1, -(-len(slices) // columns))
-    sheet = Image.new("L", (columns * tile_px, rows * tile_px), 255)
-    if slices:
-        known = np.concatenate([s.reshape(-1) for s in slices])
-        known = known[np.isfinite(known)]
-        low, high = np.percentile(known, _PERCENTILES) if len(known) else (0.0, 1.0)
-        for number, picture in enumerate(slices):
-            levels = np.clip((picture - low) / max(float(high - low), 1e-12), 0, 1)
-            grey = np.rint(255 * np.nan_to_num(levels, nan=_EMPTY)).astype(np.uint8)
-            tile = Image.fromarray(grey).resize((tile_px, tile_px), Image.Resampling.BICUBIC)
-            sheet.paste(tile, (number % columns * tile_px, number // columns * tile_px))
+    slices = [_slice(tile, plane) for tile in tiles]
+    ranges = {id(t): _range([s for s, u in zip(slices, tiles, strict=True) if u.tomogram is t]) for t in _each(tiles)}
+    sheet = Image.new("L", (columns * tile_px, max(1, -(-len(slices) // columns)) * tile_px), 255)
+    for number, (picture, tile) in enumerate(zip(slices, tiles, strict=True)):
+        low, high = ranges[id(tile.tomogram)]
+        levels = np.clip((picture - low) / max(high - low, 1e-12), 0, 1)
+        grey = np.rint(255 * np.nan_to_num(levels, nan=_EMPTY)).astype(np.uint8)
+        shown = Image.fromarray(grey).resize((tile_px, tile_px), Image.Resampling.BICUBIC)
+        sheet.paste(shown, (number % columns * tile_px, number // columns * tile_px))
     buffer = io.BytesIO()
     sheet.save(buffer, format="jpeg", quality=_QUALITY)
     return buffer.getvalue()
 
 
-def _slice(tomogram: Tomogram, position: FloatArray, box_vx: int, plane: Plane) -> NDArray[np.float32]:
+def _each(tiles: Sequence[Tile]) -> list[Tomogram]:
+    return list({id(tile.tomogram): tile.tomogram for tile in tiles}.values())
+
+
+def _range(slices: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """Grey levels that are drawn black and white."""
+    known = np.concatenate([s[np.isfinite(s)] for s in slices])
+    if not len(known):
+        return 0.0, 1.0
+    low, high = np.percentile(known, _PERCENTILES)
+    return float(low), float(high)
+
+
+def _slice(tile: Tile, plane: Plane) -> NDArray[np.float32]:
     """The mean over a tenth of the box about its middle plane, smoothed; NaN beyond the tomogram."""
-    slab = _slab(tomogram, position, box_vx, _AXIS[plane])
+    slab = _slab(tile.tomogram, tile.position, tile.box_vx, _AXIS[plane])
     known = np.isfinite(slab)
     count = known.sum(axis=_AXIS[plane])
     mean = np.where(known, slab, 0).sum(axis=_AXIS[plane]) / np.maximum(count, 1)
     if count.any():
         mean[count == 0] = mean[count > 0].mean()
-    smooth = gaussian_filter(mean, box_vx * _BLUR)
+    smooth = gaussian_filter(mean, tile.box_vx * _BLUR)
     return np.asarray(np.where(count > 0, smooth, np.nan)[::-1], dtype=np.float32)
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from etpick.checkpoint import DESCRIPTION, STATE
-from etpick.curation.session import picked_tomograms
+from etpick.curation.review import candidates_file
+from etpick.curation.session import Session, picked_tomograms
 from etpick.errors import EtpickError, InputError
 from etpick.io.picks import read_picks
 from etpick.io.project import COLORS, ProjectFile, TomogramEntry, open_entry, read_project
 from etpick.io.table import tomogram_name
-from etpick.jobs import JobQueue
+from etpick.jobs import Job, JobQueue
 from etpick.types import NEGATIVE, ParticleClass, Tomogram
 
+TRAINING_MINUTES: Final = 20.0  # where nobody said how long
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -47,6 +49,7 @@ class Workspace:
 
     project: Path
     _opened: dict[str, tuple[Any, Tomogram]] = field(default_factory=dict)
+    _sessions: dict[str, tuple[Any, Session]] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -120,6 +123,23 @@ class Workspace:
     def picked_folder(self, model: str) -> Path:
         """Where a model's picks are."""
         return self.root / "picked" / checked_name(model)
+
+    def session(self, model: str) -> Session:
+        """The curation of a model's picks, one for all tabs; made anew when they were picked anew."""
+        folder, tomograms = self.picked_folder(model), self.tomograms()
+        key = (tuple(tomograms), tuple((n, _changed(candidates_file(folder, n))) for n in picked_tomograms(folder)))
+        if self._sessions.get(model, (None,))[0] != key:
+            facts = next((m for m in self.models() if m.name == model), None)
+            thresholds = dict.fromkeys((c.name for c in self.classes()), 0.0) if facts is None else facts.thresholds
+            self._sessions[model] = (key, Session(folder, tomograms, thresholds))
+        return self._sessions[model][1]
+
+    def train_again(self) -> Job:
+        """Queue a training as the last one was, into a new folder. Raises EtpickError."""
+        last = next((job for job in reversed(self.queue.jobs()) if job.kind == "train"), None)
+        options = {} if last is None else {k: v for k, v in last.arguments.items() if k not in ("project", "out")}
+        options = options or {"max_minutes": TRAINING_MINUTES}
+        return self.queue.add("train", project=self.project, out=self.model_folder(self.free_name()), **options)
 
     def model_folder(self, name: str) -> Path:
         """Where a model is, or will be. Raises InputError for a name that is none for a folder."""

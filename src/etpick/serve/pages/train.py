@@ -12,10 +12,9 @@ from etpick.config import TrainingConfig
 from etpick.errors import InputError
 from etpick.serve.board import TrainingBoard
 from etpick.serve.parts import hint, section, spoken
-from etpick.serve.workspace import Workspace, real_labels
+from etpick.serve.workspace import TRAINING_MINUTES, Workspace, real_labels
 from etpick.types import NEGATIVE
 
-_MINUTES: Final = 20
 _FEWEST: Final = 10  # labels in one tomogram, below which nothing could be held out to validate on
 _NETWORKS: Final = {"fast": "fast, for nearly everything", "paper": "paper: the published 3D-ResUNet, slower"}
 
@@ -26,7 +25,7 @@ class TrainPage:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.options: dict[str, Any] = {
-            "name": workspace.free_name(), "minutes": _MINUTES, "network": "fast", "steps": None,
+            "name": workspace.free_name(), "minutes": TRAINING_MINUTES, "network": "fast", "steps": None,
             "seed": TrainingConfig.model_fields["seed"].default, "int8": True,
         }  # fmt: skip
         with ui.row().classes("w-full no-wrap items-start gap-4"):
@@ -81,7 +80,7 @@ class TrainPage:
         steps = int(o["steps"]) if o["steps"] else None
         job = self.workspace.queue.add(
             "train", project=self.workspace.project, out=folder, network=o["network"], steps=steps,
-            max_minutes=None if steps else float(o["minutes"] or _MINUTES), seed=int(o["seed"] or 0),
+            max_minutes=None if steps else float(o["minutes"] or TRAINING_MINUTES), seed=int(o["seed"] or 0),
             int8=bool(o["int8"]),
         )  # fmt: skip
         o["name"] = self.workspace.free_name()
