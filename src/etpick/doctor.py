@@ -20,6 +20,7 @@ EXTRAS: Final = {
     "cpu": "picking two to eight times as fast without a graphics card",
     "dev": "tests and linters of this project",
     "docs": "building this project's documentation",
+    "serve": "the browser interface, etpick serve",
     "zarr": "tomograms and score maps as OME-Zarr",
 }
 """What each optional extra is for."""

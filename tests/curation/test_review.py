@@ -144,6 +144,19 @@ def test_a_correction_joins_labels_and_is_undone_as_a_whole(project: Path, picke
         api.undo_correction(project)
 
 
+def test_a_file_that_nobody_spoke_of_is_not_replaced(project: Path, picked: Path) -> None:
+    stray = project.parent / "picks" / "t1.csv"
+    stray.parent.mkdir()
+    stray.write_text("class,x,y,z\nball,1,2,3\n")
+    Review(picked, "t1").accept([1])
+    api.correct(project, picked)
+    assert stray.read_text() == "class,x,y,z\nball,1,2,3\n"
+    assert names(project.parent / "picks" / "t1-2.csv") == ["ball"] * 3
+    Review(picked, "t1").accept([2])
+    api.correct(project, picked)  # the file is the project's now, and takes the next round
+    assert names(project.parent / "picks" / "t1-2.csv") == ["ball"] * 4
+
+
 def test_undoing_refuses_to_lose_what_came_after(project: Path, picked: Path) -> None:
     Review(picked, "t1").accept([1])
     api.correct(project, picked)

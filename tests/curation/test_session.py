@@ -33,9 +33,9 @@ def test_it_begins_with_the_models_thresholds_and_remembers_others(session: Sess
     assert picked_tomograms(folder) == ["t1", "t2"]
     assert session.counts() == {"a": 2, "b": 2}
     assert session.lowest == 0.05
-    session.filters = session.with_threshold(0.7)
+    session.filters = session.with_threshold(0.7, ["a", "b"])
     assert session.counts() == {"a": 2, "b": 0}
-    session.filters = session.with_threshold(0.02, "b")
+    session.filters = session.with_threshold(0.02, ["b"])
     again = Session(folder, TOMOGRAMS, {"a": 0.5, "b": 0.4})
     assert again.filters == Filters({"a": 0.7, "b": 0.02})
     assert again.counts() == {"a": 2, "b": 3}
@@ -65,7 +65,9 @@ def test_a_batch_over_several_tomograms_is_taken_back_as_one(session: Session) -
     session.reject(session.rows("best"))
     session.reject(session.rows("best"))  # says nothing new, and leaves nothing to undo
     assert session.rejected == 4
+    assert session.last == []
     assert session.undo()
+    assert sorted(session.last) == [("t1", 1), ("t2", 0), ("t2", 1)]
     assert session.rows("best", "rejected") == [("t1", 0)]
     assert session.undo()
     assert not session.undo()

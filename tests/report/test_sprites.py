@@ -21,16 +21,16 @@ def tiles(picture: bytes, columns: int) -> np.ndarray:
     return levels.reshape(-1, TILE, columns, TILE).swapaxes(1, 2)
 
 
-def test_each_tile_shows_its_pick_in_the_middle_with_y_up() -> None:
+def test_each_tile_shows_its_pick_in_the_middle_with_y_down() -> None:
     data = np.zeros((40, 50, 60), np.float32)
     data[18:23, 18:23, 28:33] = -1  # a dark cube …
-    data[18:23, 26:29, 28:33] = 1  # … with a bright one above it in y
+    data[18:23, 26:29, 28:33] = 1  # … with a bright one after it in y
     sheet = tiles(sheet_of(Tomogram(data, 10.0), np.array([[20.0, 20, 30], [20, 40, 10]]), 20, 8), 8)
     first = sheet[0, 0]
     middle = TILE // 2
     assert first[middle, middle] < 40
-    assert first[: TILE // 4, middle].max() > 200  # up is the picture's first rows
-    assert first[-TILE // 4 :, middle].max() < 150
+    assert first[-TILE // 4 :, middle].max() > 200  # the picture's last rows
+    assert first[: TILE // 4, middle].max() < 150
     assert np.ptp(sheet[0, 1]) < 30  # nothing there
     assert (sheet[0, 2:] > 250).all()  # no pick, no tile
 
@@ -54,8 +54,8 @@ def test_a_plane_is_cut_along_its_own_axis(plane: str, axis: int) -> None:
 def test_a_pick_at_the_corner_and_none_at_all() -> None:
     tomogram = Tomogram(np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32), 10.0)
     corner = tiles(sheet_of(tomogram, np.array([[0.0, 0, 0]]), 16), 1)[0, 0]
-    assert np.ptp(corner[TILE // 2 + 4 :, : TILE // 2 - 4]) < 30  # beyond the tomogram: even grey
-    assert np.ptp(corner[: TILE // 2 - 4, TILE // 2 + 4 :]) > 80
+    assert np.ptp(corner[: TILE // 2 - 4, : TILE // 2 - 4]) < 30  # beyond the tomogram: even grey
+    assert np.ptp(corner[TILE // 2 + 4 :, TILE // 2 + 4 :]) > 80
     assert Image.open(io.BytesIO(sprite_sheet([]))).size == (8 * 96, 96)
 
 

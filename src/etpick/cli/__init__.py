@@ -15,6 +15,7 @@ from etpick.cli.extract import extract
 from etpick.cli.judge import check, evaluate, info
 from etpick.cli.machine import completion, doctor
 from etpick.cli.pick import pick
+from etpick.cli.serve import serve
 from etpick.cli.simulate import demo, simulate
 from etpick.cli.train import init, train
 from etpick.errors import EtpickError
@@ -47,6 +48,7 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, correct, evaluate, compare, extract, convert, info, check, doctor, completion,
+    demo, simulate, init, train, pick, correct, evaluate, compare, extract, convert, serve, info, check, doctor,
+    completion,
 ):  # fmt: skip
     main.add_command(_command)

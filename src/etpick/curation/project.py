@@ -101,7 +101,7 @@ def correct_project(
         done[name] = correct_labels(labels, said, radii)
         unreviewed += _unreviewed(picked / f"{name}.csv", done[name].particles, radii)
         if done[name].changed:
-            target = root / PICKS / f"{name}.csv"
+            target = _own_file(root, entry, name)
             texts[target] = _as_csv(done[name].particles)
             entries[name] = (tomogram, target)
     correction = Correction(project, done, unreviewed, partial or read.labels == "partial")
@@ -111,6 +111,19 @@ def correct_project(
     if texts and write:
         write_round(root, correction.what, texts)
     return correction
+
+
+def _own_file(root: Path, entry: TomogramEntry | None, name: str) -> Path:
+    """The only label file of a tomogram if it is etpick's own, else a new one that replaces none."""
+    files = () if entry is None else entry.picks
+    own = root / PICKS / f"{name}.csv"
+    if len(files) == 1 and files[0].suffix == ".csv" and (root / files[0]).resolve().parent == root / PICKS:
+        return (root / files[0]).resolve()
+    number = 1
+    while own.exists():
+        number += 1
+        own = root / PICKS / f"{name}-{number}.csv"
+    return own
 
 
 def _entry(project: ProjectFile, name: str) -> TomogramEntry | None:

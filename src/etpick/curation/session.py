@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -35,6 +35,7 @@ class Session:
         self.thresholds = dict(thresholds)
         self._filters = read_filters(self.folder) or Filters(self.thresholds)
         self._said: list[list[str]] = []
+        self.last: list[Row] = []  # those that the last word, or its undoing, changed
 
     @property
     def filters(self) -> Filters:
@@ -52,11 +53,9 @@ class Session:
         scores = [r.picks.scores for r in self.reviews.values() if r.picks.scores is not None]
         return float(np.nanmin(np.concatenate([np.ones(1), *scores])))
 
-    def with_threshold(self, threshold: float, name: str | None = None) -> Filters:
-        """The filters with another least score, of one class or of all."""
-        names = {*self.thresholds, *(str(c) for r in self.reviews.values() for c in r.picks.classes)}
-        changed = dict.fromkeys(names if name is None else [name], threshold)
-        return replace(self.filters, min_score={**self.filters.min_score, **changed})
+    def with_threshold(self, threshold: float, classes: Iterable[str]) -> Filters:
+        """The filters with another least score for some classes."""
+        return replace(self.filters, min_score={**self.filters.min_score, **dict.fromkeys(classes, threshold)})
 
     def passing(self, name: str, filters: Filters | None = None) -> NDArray[np.bool_]:
         """(n,) which picks of a tomogram fulfil the filters, or others."""
@@ -102,14 +101,25 @@ class Session:
         """Take back the last of these as a whole; whether there was one."""
         if not self._said:
             return False
+        before = self._verdicts()
         for name in self._said.pop():
             self.reviews[name].undo()
+        self._note(before)
         return True
 
     def _say(self, rows: Sequence[Row], what: Callable[[Review, list[int]], bool]) -> None:
+        before = self._verdicts()
         changed = [name for name, numbers in _by_tomogram(rows).items() if what(self.reviews[name], numbers)]
         if changed:
             self._said.append(changed)
+        self._note(before)
+
+    def _verdicts(self) -> dict[str, NDArray[np.object_]]:
+        return {name: review.verdicts for name, review in self.reviews.items()}
+
+    def _note(self, before: Mapping[str, NDArray[np.object_]]) -> None:
+        pairs = [(n, np.flatnonzero(before[n] != now)) for n, now in self._verdicts().items()]
+        self.last = [(name, int(row)) for name, rows in pairs for row in rows]
 
     # --- what is kept ------------------------------------------------------------------------------
 

@@ -91,13 +91,19 @@ def read_project(path: Path | str) -> ProjectFile:
     """The content of a project file, checked but without opening what it names; raises InputError."""
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_project(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise InputError(f"no project file {path}: {error.strerror}; `etpick init` writes one") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
+
+
+def parse_project(text: str, path: Path) -> ProjectFile:
+    """The content of a project file that is, or will be, at `path`; raises InputError."""
     try:
-        return ProjectFile.model_validate(content)
+        return ProjectFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}") from error
 
@@ -122,6 +128,14 @@ def _sentence(error: ValidationError) -> str:
     return f"{last!r} {place}is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
+def classes_of(project: ProjectFile) -> tuple[ParticleClass, ...]:
+    """The classes of a project, each with a colour."""
+    return tuple(
+        ParticleClass(entry.name, entry.diameter_A, entry.color or COLORS[i % len(COLORS)])
+        for i, entry in enumerate(project.classes)
+    )
+
+
 def load_project(path: Path | str) -> Dataset:
     """Open the tomograms of a project (memory-mapped) and read their picks.
 
@@ -130,10 +144,7 @@ def load_project(path: Path | str) -> Dataset:
     """
     path = Path(path)
     project = read_project(path)
-    classes = tuple(
-        ParticleClass(entry.name, entry.diameter_A, entry.color or COLORS[i % len(COLORS)])
-        for i, entry in enumerate(project.classes)
-    )
+    classes = classes_of(project)
     names = [entry.name for entry in classes]
     items = tuple(_load_item(path.parent, entry, project.spacing_A, names) for entry in project.tomograms)
     return Dataset(classes, items, project.labels == "partial")

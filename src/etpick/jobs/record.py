@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Mapping
@@ -54,13 +55,14 @@ class Job:
         with (self.folder / EVENTS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> tuple[dict[str, Any], ...]:
         """What happened, oldest first; a line that a crash cut short is passed over."""
+        path = self.folder / EVENTS
         try:
-            text = (self.folder / EVENTS).read_text(encoding="utf-8", errors="replace")
+            stat = path.stat()
         except OSError:
-            return []
-        return [event for line in text.splitlines() if (event := _parsed(line))]
+            return ()
+        return _read_events(path, stat.st_mtime_ns, stat.st_size)
 
     def ask_to_stop(self) -> None:
         """Leave the word that its process reads."""
@@ -117,6 +119,13 @@ def free_folder(parent: Path, kind: Kind) -> Path:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
+
+
+@functools.lru_cache(maxsize=128)
+def _read_events(path: Path, time_ns: int, size: int) -> tuple[dict[str, Any], ...]:
+    """The events of a file as it is at that time; pages ask every second."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return tuple(event for line in text.splitlines() if (event := _parsed(line)))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

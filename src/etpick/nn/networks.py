@@ -35,6 +35,38 @@ class ConvNorm(nn.Module):
             self.norm = nn.Identity()
 
 
+class CoordinateConvNorm(ConvNorm):
+    """The same on an image to which its coordinates are appended as three channels.
+
+    Folding sets what the coordinates contribute to an image of `edge` voxels a side apart, as a constant to add.
+    """
+
+    def __init__(self, inputs: int, outputs: int, edge: int) -> None:
+        super().__init__(inputs + 3, outputs)
+        self.edge = edge
+        self.offset: Tensor | None
+        self.register_buffer("offset", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, inputs, z, y, x) → (b, outputs, z, y, x)."""
+        if self.offset is None:
+            return super().forward(torch.cat([x, _coordinates(x)], dim=1))
+        out: Tensor = self.conv(x) + self.offset
+        return out
+
+    def fold(self) -> None:
+        """Put scale and shift into the convolution, and the coordinates into a constant."""
+        if self.offset is not None:
+            return
+        super().fold()
+        conv, inputs = self.conv, self.conv.in_channels - 3
+        with torch.no_grad():
+            like = conv.weight.new_zeros(1, 1, self.edge, self.edge, self.edge)
+            self.offset = F.conv3d(_coordinates(like), conv.weight[:, inputs:], conv.bias, padding=1)
+            self.conv = nn.Conv3d(inputs, conv.out_channels, 3, padding=1, bias=False, device=conv.weight.device)
+            self.conv.weight.copy_(conv.weight[:, :inputs])
+
+
 class Residual(nn.Module):
     """x → act(x + convolutions(x)), with two convolutions."""
 
@@ -52,9 +84,9 @@ class Residual(nn.Module):
 class ResidualBlock(nn.Module):
     """The paper's block: one convolution, then a residual pair added to its output."""
 
-    def __init__(self, inputs: int, width: int, activation: nn.Module) -> None:
+    def __init__(self, entry: ConvNorm, width: int, activation: nn.Module) -> None:
         super().__init__()
-        self.entry = ConvNorm(inputs, width)
+        self.entry = entry
         self.residual = Residual(width, activation)
         self.activation = activation
 
@@ -91,15 +123,19 @@ class PaperNet(nn.Module):
         self.classes = classes
         self.tile_size: int | None = tile_size
         activation = nn.ELU()
+        edges = [tile_size >> level for level in range(len(widths))]
         self.encoder = nn.ModuleList(
-            ResidualBlock(inputs + 3, width, activation)
-            for inputs, width in zip((1, *(w + 1 for w in widths[:-1])), widths, strict=True)
+            ResidualBlock(CoordinateConvNorm(inputs, width, edge), width, activation)
+            for inputs, width, edge in zip((1, *(w + 1 for w in widths[:-1])), widths, edges, strict=True)
         )
         self.up = nn.ModuleList(
             nn.ConvTranspose3d(deep, width, 3, stride=2, padding=1, output_padding=1)
             for deep, width in zip(widths[1:], widths[:-1], strict=True)
         )
-        self.decoder = nn.ModuleList(ResidualBlock(width + 3, width, activation) for width in widths[:-1])
+        self.decoder = nn.ModuleList(
+            ResidualBlock(CoordinateConvNorm(width, width, edge), width, activation)
+            for width, edge in zip(widths[:-1], edges[:-1], strict=True)
+        )
         self.head = nn.Conv3d(widths[0], classes + 1 if classes > 1 else 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -110,11 +146,11 @@ class PaperNet(nn.Module):
             if level:
                 image = F.avg_pool3d(image, 2)
                 x = torch.cat([F.avg_pool3d(x, 2), image], dim=1)
-            x = block(torch.cat([x, _coordinates(x)], dim=1))
+            x = block(x)
             skips.append(x)
         for level in reversed(range(len(self.decoder))):
             x = self.up[level](x) + skips[level]
-            x = self.decoder[level](torch.cat([x, _coordinates(x)], dim=1))
+            x = self.decoder[level](x)
         return _with_background(self.head(x))
 
 
@@ -134,7 +170,7 @@ class FastNet(nn.Module):
         self.tile_size: int | None = None
         activation = nn.ReLU(inplace=True)
         self.encoder = nn.ModuleList(
-            ResidualBlock(inputs, width, activation)
+            ResidualBlock(ConvNorm(inputs, width), width, activation)
             for inputs, width in zip((8, *(w + 1 for w in widths[:-1])), widths, strict=True)
         )
         self.up = nn.ModuleList(

@@ -37,7 +37,7 @@ class Tile:
 
 
 def sprite_sheet(tiles: Sequence[Tile], *, plane: Plane = "xy", columns: int = 8, tile_px: int = 96) -> bytes:
-    """A JPEG with the central slice of each tile, row by row; the plane's second letter points up.
+    """A JPEG with the central slice of each tile, row by row; the plane's second letter points down, as in a viewer.
 
     Grey levels are stretched alike for all tiles of a tomogram. Only the slices shown are read.
     """
@@ -79,7 +79,7 @@ def _slice(tile: Tile, plane: Plane) -> NDArray[np.float32]:
     if count.any():
         mean[count == 0] = mean[count > 0].mean()
     smooth = gaussian_filter(mean, tile.box_vx * _BLUR)
-    return np.asarray(np.where(count > 0, smooth, np.nan)[::-1], dtype=np.float32)
+    return np.asarray(np.where(count > 0, smooth, np.nan), dtype=np.float32)
 
 
 def _slab(tomogram: Tomogram, position: FloatArray, box_vx: int, axis: int) -> NDArray[np.float32]:

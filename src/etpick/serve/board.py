@@ -10,8 +10,9 @@ from nicegui import ui
 from etpick.jobs import Job, Status
 from etpick.report.slices import STATE_COLORS
 from etpick.serve import charts
-from etpick.serve.parts import as_source, empty, hint, minutes, spoken, state_chip
-from etpick.serve.workspace import Workspace
+from etpick.serve.frame import nothing_here
+from etpick.serve.parts import as_source, card, hint, minutes, spoken, state_chip
+from etpick.serve.results import Results
 
 _EVERY_S: Final = 1.0
 
@@ -19,17 +20,17 @@ _EVERY_S: Final = 1.0
 class TrainingBoard:
     """The trainings of a project: one large, the others in a list. Looks at the disk once in a second."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, results: Results) -> None:
+        self.results = results
         self.chosen: str | None = None
         self._shown: tuple[object, ...] = ()
         self.head = ui.column().classes("w-full gap-2")
         self.body = ui.column().classes("w-full gap-4")
         with self.body:
             with ui.row().classes("w-full no-wrap gap-4 items-stretch"):
-                with ui.card().classes("col q-pa-sm no-shadow").props("bordered").style("min-width: 0"):
+                with card().classes("col").style("min-width: 0"):
                     self.chart = ui.plotly(charts.training_curves((), (), 1)).classes("w-full").style("height: 26rem")
-                with ui.card().classes("q-pa-sm no-shadow gap-1").props("bordered").style("width: 24rem; flex: none"):
+                with card().style("width: 25rem; flex: none"):
                     self.caption = hint("")
                     self.picture = ui.image().classes("w-full rounded-borders").mark("validation-picture")
                     _legend()
@@ -45,7 +46,7 @@ class TrainingBoard:
 
     def update(self) -> None:
         """Show what the disk says, where that has changed."""
-        known = [s for s in self.workspace.queue.statuses() if s.job.kind == "train"]
+        known = [s for s in statuses(self.results) if s.job.kind == "train"]
         shown = next((s for s in known if s.job.name == self.chosen), None) or _most_wanted(known)
         self.body.set_visibility(shown is not None and (bool(shown.losses) or bool(shown.messages)))
         picture = 0.0 if shown is None or not shown.job.preview.exists() else shown.job.preview.stat().st_mtime
@@ -67,7 +68,7 @@ class TrainingBoard:
         self.head.clear()
         with self.head:
             if shown is None:
-                empty(
+                nothing_here(
                     "No training yet. Mark a few dozen particles of each class, then press Start training: loss, "
                     "validation and pictures of what the network finds appear here."
                 )
@@ -76,10 +77,10 @@ class TrainingBoard:
                 ui.label(shown.job.out.name).classes("text-h6")
                 state_chip(shown.state).mark("training-state")
                 ui.space()
-                buttons(self.workspace, shown, self.update)
+                buttons(self.results, shown, self.update)
             ui.linear_progress(shown.share, show_value=False, color=bar_color(shown)).props("rounded size=8px")
             with ui.row().classes("w-full gap-6 text-body2"):
-                for text in _facts(shown, self.workspace):
+                for text in _facts(shown, self.results):
                     ui.label(text)
             if shown.sentence:
                 sentence(shown)
@@ -119,15 +120,24 @@ class TrainingBoard:
                     hint(_one_line(other))
 
 
+def statuses(results: Results) -> list[Status]:
+    """What is known of all jobs; one that waits behind a process that was killed is started."""
+    known = results.queue.statuses()
+    states = {s.state for s in known}
+    if "waiting" in states and not states & {"running", "stopping"}:
+        results.queue.advance()
+    return known
+
+
 def _most_wanted(known: list[Status]) -> Status | None:
     """The one that runs, else the newest."""
     running = [s for s in known if s.state in ("running", "stopping")]
     return (running or known)[-1] if known else None
 
 
-def _facts(shown: Status, workspace: Workspace) -> list[str]:
+def _facts(shown: Status, results: Results) -> list[str]:
     if shown.state == "waiting":
-        before = workspace.queue.position(shown.job)
+        before = results.queue.position(shown.job)
         return [f"waits for {before} other job{'s' if before != 1 else ''} to end"]
     facts = [f"step {shown.step} of {shown.steps}" if shown.steps else "starting: reading tomograms"]
     if shown.losses:
@@ -146,7 +156,7 @@ def _one_line(shown: Status) -> str:
 
 
 def _legend() -> None:
-    with ui.row().classes("gap-3 text-caption text-grey-7"):
+    with ui.row().classes("etpick-hint").style("gap: 12px"):
         for text, color in list(STATE_COLORS.items())[:4]:
             with ui.row().classes("items-center gap-1"):
                 ring = f"border: 2px solid {color}; border-radius: 50%"
@@ -180,9 +190,9 @@ def show_log(job: Job) -> None:
         ui.code(job.output[-20_000:], language="text").classes("w-full").style("max-height: 60vh; overflow: auto")
 
 
-def buttons(workspace: Workspace, shown: Status, after: Callable[[], None]) -> None:
+def buttons(results: Results, shown: Status, after: Callable[[], None]) -> None:
     """What can be done with a job as it is: stop, go on, begin anew, forget."""
-    job, queue = shown.job, workspace.queue
+    job, queue = shown.job, results.queue
 
     def act(action: Callable[[Job], None]) -> None:
         action(job)

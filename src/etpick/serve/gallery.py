@@ -40,11 +40,11 @@ STYLE: Final = f"""
 
 
 class Gallery:
-    """Picks of a session, page by page. on_show(row) brings one into the slice, on_change() follows every word."""
+    """Picks of a session, page by page. on_show(row) brings one into the slice, on_change(rows) follows every word."""
 
     def __init__(
         self, session: Session, colors: Mapping[str, str], diameters_A: Mapping[str, float],
-        on_show: Callable[[Row], None], on_change: Callable[[], None],
+        on_show: Callable[[Row], None], on_change: Callable[[Sequence[Row]], None],
     ) -> None:  # fmt: skip
         self.session, self.colors, self.diameters_A = session, colors, diameters_A
         self.on_show, self.on_change = on_show, on_change
@@ -72,11 +72,12 @@ class Gallery:
             hint("A click")
             self.verb = ui.toggle({"reject": "rejects", "accept": "accepts"}, value="reject").props("dense no-caps")
             ui.space()
-            for verb, icon in (("reject", "close"), ("accept", "done")):
+            verbs: tuple[tuple[Verb, str], ...] = (("reject", "close"), ("accept", "done"))
+            for verb, icon in verbs:
                 ui.button(f"{verb.capitalize()} this page", icon=icon, on_click=spoken(self._whole(verb))).props(
                     "outline dense no-caps"
                 ).classes("q-px-sm")
-            ui.button(icon="undo", on_click=spoken(self._undo)).props("flat dense round").tooltip(
+            ui.button(icon="undo", on_click=spoken(self.take_back)).props("flat dense round").tooltip(
                 "Take back the last word"
             ).mark("undo-review")
 
@@ -155,28 +156,35 @@ class Gallery:
             self.session.forget([row])
         else:
             self._word(cast(Verb, self.verb.value))([row])
-        self._heeded()
+        self.heed()
 
     def _word(self, verb: Verb) -> Callable[[Sequence[Row]], None]:
         return self.session.reject if verb == "reject" else self.session.accept
 
-    def _whole(self, verb: str) -> Callable[[], None]:
+    def _whole(self, verb: Verb) -> Callable[[], None]:
         def say() -> None:
-            self._word(cast(Verb, verb))(self.shown)
-            self._heeded()
+            self._word(verb)(self.shown)
+            self.heed()
 
         return say
 
-    def _undo(self) -> None:
+    def take_back(self) -> None:
+        """Undo the last word."""
         if self.session.undo():
-            self._heeded()
+            self.heed()
         else:
             ui.notify("nothing to take back")
 
-    def _heeded(self) -> None:
+    def heed(self) -> None:
+        """Show what was said of the picks, here or elsewhere."""
         for row in self.tiles:
             self._mark(row)
-        self.on_change()
+        self.on_change(self.session.last)
+
+    async def ask_least_sure(self) -> None:
+        """Show what was not reviewed yet, the least sure first."""
+        self.order.value, self.which.value = "least sure", "not reviewed"
+        await self.reload()
 
     async def _go(self, by: int) -> None:
         self.page += by

@@ -5,67 +5,53 @@ from __future__ import annotations
 import base64
 import functools
 import inspect
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from nicegui import ui
 
-from etpick.errors import EtpickError
-from etpick.jobs import Status
+from etpick.serve.frame import told
 
-STATE_COLORS = {
+STATE_COLORS: Final[Mapping[str, str]] = MappingProxyType({
     "waiting": "grey-7", "running": "primary", "stopping": "warning", "stopped": "warning", "done": "positive",
     "failed": "negative",
-}  # fmt: skip
-
-
-def trouble(error: Exception | str) -> None:
-    """Say what went wrong, until somebody closes it."""
-    ui.notify(str(error), type="negative", position="top", timeout=0, close_button="Close", multi_line=True)
+})  # fmt: skip
+FIELD: Final = "outlined dense options-dense"
 
 
 def spoken(action: Callable[..., Any]) -> Callable[..., Any]:
-    """An event handler whose EtpickErrors are said instead of logged."""
+    """An event handler whose EtpickErrors are told on the page."""
     if inspect.iscoroutinefunction(action):
 
         @functools.wraps(action)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            try:
+            with told():
                 return await action(*args, **kwargs)
-            except EtpickError as error:
-                trouble(error)
 
         return asynchronous
 
     @functools.wraps(action)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with told():
             return action(*args, **kwargs)
-        except EtpickError as error:
-            trouble(error)
 
     return wrapped
 
 
-def section(title: str, text: str = "") -> None:
-    """A heading with a sentence under it."""
-    ui.label(title).classes("text-subtitle1 text-weight-medium")
-    if text:
-        hint(text)
+def title(text: str) -> ui.label:
+    """A heading."""
+    return ui.label(text).classes("etpick-title")
 
 
 def hint(text: str) -> ui.label:
     """A sentence of explanation."""
-    return ui.label(text).classes("text-caption text-grey-7 leading-snug")
+    return ui.label(text).classes("etpick-hint")
 
 
-def empty(text: str, *, link: str = "", target: str = "") -> None:
-    """What to do where there is nothing yet."""
-    with ui.column().classes("w-full items-center q-pa-xl gap-3"):
-        ui.label(text).classes("text-body1 text-grey-7 text-center").style("max-width: 34rem")
-        if link:
-            ui.button(link, on_click=lambda: ui.navigate.to(target)).props("outline no-caps")
+def card() -> ui.column:
+    """A white box with a border."""
+    return ui.column().classes("etpick-card w-full")
 
 
 def state_chip(state: str) -> ui.badge:
@@ -85,16 +71,3 @@ def minutes(value: float | None) -> str:
 def as_source(content: bytes, kind: str) -> str:
     """A picture as an address that carries it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def picture_of(path: Path) -> str:
-    """A PNG file as an address that carries it; "" where there is none."""
-    try:
-        return as_source(path.read_bytes(), "png")
-    except OSError:
-        return ""
-
-
-def ended_well(status: Status) -> bool:
-    """Whether a job's sentence is good news."""
-    return status.state in ("done", "stopped", "waiting", "running", "stopping")

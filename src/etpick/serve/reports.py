@@ -6,78 +6,86 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from fastapi import APIRouter, HTTPException, Response
+
 from etpick import api
 from etpick.comparing import compare
 from etpick.curation.session import Session
-from etpick.errors import InputError
+from etpick.errors import EtpickError, InputError
 from etpick.exporting import Chosen, export_picks
-from etpick.io.picks import read_picks
 from etpick.judging import judge
-from etpick.serve.workspace import Workspace
+from etpick.serve.results import Results, checked_name
 from etpick.types import NEGATIVE, Particles
 
 FOLDER: Final = "reports"
 LABELS: Final = "labels"
 
 
-def evaluation(workspace: Workspace, session: Session, names: Sequence[str]) -> Path:
+def evaluation(results: Results, session: Session, names: Sequence[str]) -> Path:
     """Score what is kept against the project's labels, in tomograms that have some. Raises EtpickError.
 
-    The report and the picks and labels that it is about replace those of the last time.
+    The report, and the picks and labels that it is about, replace those of the last time.
     """
-    labels = labelled(workspace, names)
-    folder = workspace.root / FOLDER / f"{session.folder.name}-evaluation"
-    picks = _written(folder / "picks", session.chosen(list(labels)))
-    truth = _written(folder / LABELS, [Chosen(n, session.tomograms[n].shape, p) for n, p in labels.items()])
-    judged = judge(picks, truth, diameters_A={c.name: c.diameter_A for c in workspace.classes()})
+    labels = labelled(results, names)
+    folder = results.root / FOLDER / f"{session.folder.name}-evaluation"
+    picks = _written(folder / "picks", session.chosen([one.name for one in labels]))
+    judged = judge(picks, _written(folder / LABELS, labels), diameters_A=_diameters(results))
     page = folder / "evaluation.html"
     api.write_evaluation(
         judged, json_path=folder / "evaluation.json", csv_path=folder / "evaluation.csv", report=page,
-        tomograms=_paths(workspace, judged.names), overwrite=True,
+        tomograms=_paths(results, judged.names), overwrite=True,
     )  # fmt: skip
     return page
 
 
-def comparison(workspace: Workspace, sets: Mapping[str, Session | None], names: Sequence[str]) -> Path:
-    """Compare what is kept of several models' picks, or the labels (None), in the same tomograms. Raises EtpickError."""
-    folder = workspace.root / FOLDER / "-".join([*sets, "comparison"])
+def comparison(results: Results, sets: Mapping[str, Session | None], names: Sequence[str]) -> Path:
+    """Compare what is kept of several models' picks, or labels (None), in the same tomograms. Raises EtpickError."""
+    folder = results.root / FOLDER / "-".join([*sets, "comparison"])
     parts = []
     for name, session in sets.items():
-        chosen = _of_labels(workspace, names) if session is None else session.chosen(_shared(session, names, name))
+        chosen = labelled(results, names) if session is None else session.chosen(_shared(session, names, name))
         parts.append(_written(folder / "sets" / name, chosen))
-    compared = compare(parts, names=list(sets), diameters_A={c.name: c.diameter_A for c in workspace.classes()})
-    return api.write_comparison(compared, folder, _paths(workspace, compared.tomograms), overwrite=True)
+    compared = compare(parts, names=list(sets), diameters_A=_diameters(results))
+    return api.write_comparison(compared, folder, _paths(results, compared.tomograms), overwrite=True)
 
 
-def labelled(workspace: Workspace, names: Sequence[str]) -> dict[str, Particles]:
+def labelled(results: Results, names: Sequence[str]) -> list[Chosen]:
     """The labels of tomograms that have some, without places marked as none. Raises InputError where none has."""
-    classes, found = [c.name for c in workspace.classes()], {}
-    for name, entry in workspace.entries().items():
-        if name not in names:
-            continue
-        tomogram = workspace.tomogram(name)
-        for path in (workspace.root / p for p in entry.picks):
-            marked = read_picks(path, classes=classes, tomogram=tomogram, binning=entry.binning)
-            marked = marked.select(marked.classes != NEGATIVE)
-            if len(marked):
-                found[name] = joined(found[name], marked) if name in found else marked
+    found = []
+    for name, entry in results.entries().items():
+        marked = results.workspace.document(entry.key).particles() if name in names else Particles.empty()
+        marked = marked.select(marked.classes != NEGATIVE)
+        if len(marked):
+            found.append(Chosen(name, results.workspace.tomogram(entry.key).shape, marked))
     if not found:
         raise InputError("none of these tomograms has labels to hold the picks against: mark some particles first")
     return found
 
 
-def joined(one: Particles, other: Particles) -> Particles:
-    """Labels of two files, without scores."""
-    import numpy as np
+def router(results: Results) -> APIRouter:
+    """The route by which the browser gets reports of the project that is open, and nothing else."""
+    routes = APIRouter()
 
-    return Particles(
-        np.concatenate([one.positions, other.positions]), np.concatenate([one.classes, other.classes]),
-        spacing_A=one.spacing_A, tomogram=one.tomogram,
-    )  # fmt: skip
+    @routes.get("/reports/{folder}/{name}")
+    def report(folder: str, name: str) -> Response:
+        try:
+            page = results.root / FOLDER / checked_name(folder) / checked_name(name)
+            if page.suffix != ".html" or not page.is_file():
+                raise InputError(f"there is no report {folder}/{name}")
+            return Response(results.workspace.roots.inside(page).read_bytes(), media_type="text/html")
+        except EtpickError as error:
+            raise HTTPException(404, str(error)) from None
+
+    return routes
 
 
-def _of_labels(workspace: Workspace, names: Sequence[str]) -> list[Chosen]:
-    return [Chosen(n, workspace.tomogram(n).shape, p) for n, p in labelled(workspace, names).items()]
+def address(page: Path) -> str:
+    """Where the browser gets a report; another one after it was made anew."""
+    return f"/reports/{page.parent.name}/{page.name}?{page.stat().st_mtime_ns}"
+
+
+def _diameters(results: Results) -> dict[str, float]:
+    return {c.name: c.diameter_A for c in results.workspace.classes}
 
 
 def _shared(session: Session, names: Sequence[str], model: str) -> list[str]:
@@ -95,6 +103,6 @@ def _written(folder: Path, chosen: Sequence[Chosen]) -> Path:
     return folder
 
 
-def _paths(workspace: Workspace, names: Sequence[str]) -> list[Path]:
-    entries = workspace.entries()
-    return [workspace.root / entries[name].path for name in names]
+def _paths(results: Results, names: Sequence[str]) -> list[Path]:
+    entries = results.entries()
+    return [entries[name].path for name in names]

@@ -1,192 +1,232 @@
-"""What lies beside a project file: models, picks, jobs; and the tomograms that it lists, opened."""
+"""The project that is open on the server: what every tab sees, and the only place where it is changed."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
-from etpick.checkpoint import DESCRIPTION, STATE
-from etpick.curation.review import candidates_file
-from etpick.curation.session import Session, picked_tomograms
 from etpick.errors import EtpickError, InputError
+from etpick.io.pairing import picks_beside
 from etpick.io.picks import read_picks
-from etpick.io.project import COLORS, ProjectFile, TomogramEntry, open_entry, read_project
-from etpick.io.table import tomogram_name
-from etpick.jobs import Job, JobQueue
-from etpick.types import NEGATIVE, ParticleClass, Tomogram
+from etpick.io.project import Labels, ProjectFile, classes_of, open_entry, read_project
+from etpick.io.project_edit import add_tomograms, new_project, set_classes, set_labels, set_picks, set_validation
+from etpick.io.tomograms import find_tomograms
+from etpick.serve.access import Roots
+from etpick.serve.annotation import Document, free_path
+from etpick.types import ParticleClass, Particles, Tomogram
 
-TRAINING_MINUTES: Final = 20.0  # where nobody said how long
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A tomogram of the project. `key` names it in addresses; `problem` says why it cannot be opened, if so."""
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model folder, as its description tells; `f1` of localisation on validation, None where nothing was judged."""
-
-    name: str
-    folder: Path
-    classes: tuple[str, ...]
-    thresholds: Mapping[str, float]
-    f1: float | None
-    labels: int
-    steps: int
+    key: str
+    path: Path
+    picks: tuple[Path, ...]
+    validate: bool
+    tomogram: Tomogram | None
+    problem: str = ""
 
     @property
-    def line(self) -> str:
-        """`validation F1 0.93, 44 labels, 300 steps`."""
-        f1 = "not validated" if self.f1 is None else f"validation F1 {self.f1:.3f}"
-        return f"{f1}, {self.labels} labels, {self.steps} steps"
+    def name(self) -> str:
+        """The tomogram's name."""
+        return self.tomogram.name if self.tomogram else self.path.name
 
 
-@dataclass
 class Workspace:
-    """A project and the folders beside it. Reads the disk when asked, so that every tab sees the same."""
+    """At most one open project. Raises InputError for whatever cannot be done, in words for the page."""
 
-    project: Path
-    _opened: dict[str, tuple[Any, Tomogram]] = field(default_factory=dict)
-    _sessions: dict[str, tuple[Any, Session]] = field(default_factory=dict)
+    def __init__(self, roots: Roots) -> None:
+        self.roots = roots
+        self.path: Path | None = None
+        self._content: ProjectFile | None = None
+        self._entries: tuple[Entry, ...] = ()
+        self._documents: dict[str, Document] = {}
+        self._lock = threading.RLock()
+        self._listeners: list[Callable[[], None]] = []
+
+    # --- what is open ----------------------------------------------------------------------------
 
     @property
-    def root(self) -> Path:
-        """The project's folder."""
-        return self.project.parent
+    def folder(self) -> Path:
+        """The folder of the project file, beside which results are kept."""
+        return self._project().parent
 
     @property
-    def queue(self) -> JobQueue:
-        """The jobs of the project."""
-        return JobQueue(self.root / "jobs")
-
-    def read(self) -> ProjectFile:
-        """The project file. Raises InputError."""
-        return read_project(self.project)
-
     def classes(self) -> tuple[ParticleClass, ...]:
-        """The project's classes, with the colours they are drawn in."""
-        entries = enumerate(self.read().classes)
-        return tuple(ParticleClass(e.name, e.diameter_A, e.color or COLORS[i % len(COLORS)]) for i, e in entries)
+        """The project's classes."""
+        return classes_of(self._content) if self._content else ()
 
-    def entries(self) -> dict[str, TomogramEntry]:
-        """The tomograms that the project lists, by name."""
-        return {tomogram_name(entry.path): entry for entry in self.read().tomograms}
+    @property
+    def labels(self) -> Labels:
+        """Whether every particle is marked."""
+        return self._content.labels if self._content else "complete"
 
-    def tomogram(self, name: str) -> Tomogram:
-        """A tomogram, opened once. Raises InputError."""
-        entries = self.entries()
-        if name not in entries:
-            raise InputError(f"the project does not list the tomogram {name}: it has {', '.join(entries)}")
-        entry = entries[name]
-        key = (entry, self.read().spacing_A, _changed(self.root / entry.path))
-        if self._opened.get(name, (None,))[0] != key:
-            self._opened[name] = (key, open_entry(self.root, entry, self.read().spacing_A))
-        return self._opened[name][1]
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The project's tomograms."""
+        return self._entries
 
-    def tomograms(self) -> dict[str, Tomogram]:
-        """All that can be opened; others are passed over."""
-        found = {}
-        for name in self.entries():
+    def entry(self, key: str) -> Entry:
+        """The tomogram of a key."""
+        for entry in self._entries:
+            if entry.key == key:
+                return entry
+        raise InputError("this tomogram is not in the project (any more): go to the Project page")
+
+    def tomogram(self, key: str) -> Tomogram:
+        """The tomogram of a key, opened (memory-mapped)."""
+        entry = self.entry(key)
+        if entry.tomogram is None:
+            raise InputError(entry.problem)
+        return entry.tomogram
+
+    def document(self, key: str) -> Document:
+        """The annotations of a tomogram, one for all tabs."""
+        with self._lock:
+            if key not in self._documents:
+                entry, tomogram = self.entry(key), self.tomogram(key)
+                own = self._own_file(entry)
+                document = Document(own, tomogram, self._read_picks(entry, tomogram), imported=entry.picks != (own,))
+                document.on_first_save = lambda: self._point_to(entry, own)
+                self._documents[key] = document
+            return self._documents[key]
+
+    def counts(self, key: str) -> dict[str, int]:
+        """Picks of each class, and of none, in a tomogram."""
+        return self.document(key).counts()
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when the project changes, until the function given back is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def open(self, path: Path | str) -> None:
+        """Open a project file."""
+        path = self.roots.inside(path)
+        content = read_project(path)
+        with self._lock:
+            self.path, self._content, self._documents = path, content, {}
+            self._entries = tuple(self._opened(i) for i in range(len(content.tomograms)))
+        self._changed()
+
+    def close(self) -> None:
+        """Have no project open."""
+        self.path, self._content, self._entries, self._documents = None, None, (), {}
+        self._changed()
+
+    def create(
+        self, path: Path | str, sources: Sequence[Path | str], classes: Sequence[ParticleClass], labels: Labels
+    ) -> None:
+        """Write a project of tomograms, files or folders, with the pick files beside them, and open it."""
+        path = self.roots.inside(path)
+        found = self._found(sources)
+        if not found:
+            raise InputError("choose at least one tomogram for the project")
+        new_project(path, found, classes, labels)
+        for tomogram in found:
+            if picks := self._fitting(tomogram, found, [c.name for c in classes]):
+                set_picks(path, tomogram, picks)
+        self.open(path)
+
+    def add(self, sources: Sequence[Path | str]) -> int:
+        """Add tomograms, files or folders, that are not in the project yet; returns how many."""
+        there = {entry.path for entry in self._entries}
+        found = [path for path in self._found(sources) if path not in there]
+        names = [c.name for c in self.classes]
+        add_tomograms(self._project(), [(path, self._fitting(path, found, names)) for path in found])
+        self._reopen()
+        return len(found)
+
+    def change_classes(self, classes: Sequence[ParticleClass]) -> None:
+        """Put classes in place of those there are; one that picks have cannot go."""
+        kept = {c.name for c in classes}
+        for entry in self._entries:
+            used = {name for name, count in self.counts(entry.key).items() if count} if entry.tomogram else set()
+            if lost := sorted(used & {c.name for c in self.classes} - kept):
+                raise InputError(f"{entry.name} has picks of class {lost[0]}: give them another class first")
+        set_classes(self._project(), classes)
+        self._reopen()
+
+    def change_labels(self, labels: Labels) -> None:
+        """Say whether every particle in the tomograms is marked."""
+        set_labels(self._project(), labels)
+        self._reopen()
+
+    def change_validation(self, key: str, validate: bool) -> None:
+        """Let a tomogram choose the model, or train it."""
+        set_validation(self._project(), self.entry(key).path, validate)
+        self._reopen()
+
+    def _project(self) -> Path:
+        if self.path is None:
+            raise InputError("no project is open: open one, or make one, on the Project page")
+        return self.path
+
+    def _reopen(self) -> None:
+        """Read the project file again; annotations in memory stay where their tomogram does."""
+        documents, path = self._documents, self._project()
+        self.open(path)
+        keys = {entry.key for entry in self._entries}
+        self._documents = {key: document for key, document in documents.items() if key in keys}
+
+    def _changed(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+    def _point_to(self, entry: Entry, own: Path) -> None:
+        """The first change of imported picks: the project names the file they are kept in from now on."""
+        set_picks(self._project(), entry.path, [own])
+        self._reopen()
+
+    def _own_file(self, entry: Entry) -> Path:
+        """Where a tomogram's annotations are kept: picks/NAME.csv, or a name that nothing else has."""
+        own = self.folder / "picks" / f"{entry.name}.csv"
+        taken = {file for other in self._entries if other is not entry for file in other.picks}
+        if own in entry.picks[:1] and len(entry.picks) == 1:
+            return own
+        return free_path(own, taken)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _opened(self, number: int) -> Entry:
+        content, folder = self._content, self.folder
+        assert content is not None
+        entry = content.tomograms[number]
+        path = (folder / entry.path).resolve()
+        key = hashlib.sha256(str(path).encode()).hexdigest()[:10]
+        picks = tuple((folder / file).resolve() for file in entry.picks)
+        try:
+            self.roots.inside(path)
+            for file in picks:
+                self.roots.inside(file)
+            return Entry(key, path, picks, entry.validate_on, open_entry(folder, entry, content.spacing_A))
+        except EtpickError as error:
+            return Entry(key, path, picks, entry.validate_on, None, str(error))
+
+    def _read_picks(self, entry: Entry, tomogram: Tomogram) -> list[Particles]:
+        content = self._content
+        assert content is not None
+        binning = next(t.binning for t in content.tomograms if (self.folder / t.path).resolve() == entry.path)
+        names = [c.name for c in self.classes]
+        return [read_picks(file, classes=names, tomogram=tomogram, binning=binning) for file in entry.picks]
+
+    def _found(self, sources: Sequence[Path | str]) -> list[Path]:
+        paths = [self.roots.inside(source) for source in sources]
+        return [self.roots.inside(path) for path in find_tomograms(paths)] if paths else []
+
+    def _fitting(self, tomogram: Path, others: Sequence[Path], names: Sequence[str]) -> list[Path]:
+        """Pick files beside a tomogram that can be read with these classes."""
+        fitting = []
+        for file in picks_beside(tomogram, others):
             try:
-                found[name] = self.tomogram(name)
-            except EtpickError:
+                read_picks(file, classes=list(names))
+            except InputError:
                 continue
-        return found
-
-    def labels(self) -> dict[str, Counter[str]]:
-        """How many marks of each class each tomogram has, places without a particle among them. Raises InputError."""
-        names = [c.name for c in self.read().classes]
-        counts: dict[str, Counter[str]] = {}
-        for name, entry in self.entries().items():
-            counts[name] = Counter()
-            for path in (self.root / p for p in entry.picks):
-                if path.exists():
-                    found = read_picks(path, classes=names, tomogram=self.tomogram(name), binning=entry.binning)
-                    counts[name].update(str(c) for c in found.classes)
-        return counts
-
-    # --- models and picks --------------------------------------------------------------------------
-
-    def models(self) -> list[ModelFacts]:
-        """Models that can pick, newest first."""
-        folders = [p for p in (self.root / "models").glob("*") if (p / DESCRIPTION).is_file()]
-        folders.sort(key=lambda p: (p / DESCRIPTION).stat().st_mtime, reverse=True)
-        return [facts for folder in folders if (facts := _facts(folder))]
-
-    def picked(self) -> dict[str, list[str]]:
-        """The tomograms that each model has picked, by the model's name."""
-        folders = sorted((self.root / "picked").glob("*"))
-        return {p.name: names for p in folders if p.is_dir() and (names := picked_tomograms(p))}
-
-    def picked_folder(self, model: str) -> Path:
-        """Where a model's picks are."""
-        return self.root / "picked" / checked_name(model)
-
-    def session(self, model: str) -> Session:
-        """The curation of a model's picks, one for all tabs; made anew when they were picked anew."""
-        folder, tomograms = self.picked_folder(model), self.tomograms()
-        key = (tuple(tomograms), tuple((n, _changed(candidates_file(folder, n))) for n in picked_tomograms(folder)))
-        if self._sessions.get(model, (None,))[0] != key:
-            facts = next((m for m in self.models() if m.name == model), None)
-            thresholds = dict.fromkeys((c.name for c in self.classes()), 0.0) if facts is None else facts.thresholds
-            self._sessions[model] = (key, Session(folder, tomograms, thresholds))
-        return self._sessions[model][1]
-
-    def train_again(self) -> Job:
-        """Queue a training as the last one was, into a new folder. Raises EtpickError."""
-        last = next((job for job in reversed(self.queue.jobs()) if job.kind == "train"), None)
-        options = {} if last is None else {k: v for k, v in last.arguments.items() if k not in ("project", "out")}
-        options = options or {"max_minutes": TRAINING_MINUTES}
-        return self.queue.add("train", project=self.project, out=self.model_folder(self.free_name()), **options)
-
-    def model_folder(self, name: str) -> Path:
-        """Where a model is, or will be. Raises InputError for a name that is none for a folder."""
-        return self.root / "models" / checked_name(name)
-
-    def free_name(self) -> str:
-        """A name for the next model: model-1, model-2 …"""
-        taken = {p.name for p in (self.root / "models").glob("*")} | {
-            Path(str(job.arguments.get("out", ""))).name for job in self.queue.jobs() if job.kind == "train"
-        }
-        return next(f"model-{n}" for n in range(1, 10_000) if f"model-{n}" not in taken)
-
-    def is_taken(self, name: str) -> bool:
-        """Whether a folder of that name holds a model or an unfinished training."""
-        folder = self.model_folder(name)
-        return (folder / DESCRIPTION).exists() or (folder / STATE).exists()
-
-
-def checked_name(name: str) -> str:
-    """The name itself; raises InputError where it is none for a folder."""
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a folder: use letters, digits, dots, - and _, beginning with a letter or digit"
-        )
-    return name
-
-
-def real_labels(counts: Mapping[str, Counter[str]]) -> int:
-    """Marks of particles in all tomograms, without places marked as none."""
-    return sum(n for each in counts.values() for name, n in each.items() if name != NEGATIVE)
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _facts(folder: Path) -> ModelFacts | None:
-    try:
-        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        on, place = content["trained_on"], content["validation"].get("localisation", {})
-        return ModelFacts(
-            folder.name, folder, tuple(c["name"] for c in content["classes"]),
-            {c["name"]: float(c["threshold"]) for c in content["classes"]}, place.get("f1"),
-            sum(on.get("labels", {}).values()), int(on.get("steps", 0)),
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+            fitting.append(self.roots.inside(file))
+        return fitting

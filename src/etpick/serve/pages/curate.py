@@ -2,265 +2,215 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from nicegui import events, ui
 
-from etpick import api
-from etpick.curation.filters import Filters
-from etpick.curation.project import Correction
-from etpick.curation.rounds import last_round
 from etpick.curation.session import Row
-from etpick.errors import InputError
-from etpick.serve import charts
+from etpick.serve.correcting import CorrectionBar
+from etpick.serve.display import Display
+from etpick.serve.frame import PAGES, frame, nothing_here, told
 from etpick.serve.gallery import Gallery
-from etpick.serve.parts import empty, hint, spoken
+from etpick.serve.parts import FIELD, card, hint
+from etpick.serve.results import Results, results_of
+from etpick.serve.scored import SCORE_COLORS, Coloring, mark_of, marks_of
+from etpick.serve.slices import Slices
+from etpick.serve.threshold import ThresholdPanel
+from etpick.serve.viewer import Viewer, colors_and_diameters
 from etpick.serve.workspace import Workspace
 
-_ALL: Final = "all classes"
-_THROTTLE_S: Final = 0.04
+PAGES["/curate"] = "Curate"
+_SLAB: Final = 1  # slices to either side: a single one is mostly noise
 
 
-class CuratePage:
-    """The page of one project; `model` chooses whose picks, the newest if not given."""
+def register(workspace: Workspace, slices: Slices) -> None:
+    """Enter the page."""
 
-    def __init__(self, workspace: Workspace, model: str | None = None) -> None:
-        self.workspace = workspace
-        picked = workspace.picked()
+    @ui.page("/curate")
+    def page(model: str = "") -> None:
+        with frame(workspace, "Curate"):
+            if workspace.path is None:
+                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+                return
+            with told():
+                _Curate(results_of(workspace), model)
+
+
+class _Curate:
+    """The page of one project, in one tab; `model` chooses whose picks, the newest if not given."""
+
+    def __init__(self, results: Results, model: str) -> None:
+        self.results = results
+        picked = results.picked()
         if not picked:
-            empty(
-                "Nothing was picked yet: pick some tomograms, then look at the picks here.", link="Pick", target="/pick"
-            )
+            nothing_here(
+                "Nothing was picked yet: pick some tomograms, then look at the picks here.", "Pick",
+                lambda: ui.navigate.to("/pick"),
+            )  # fmt: skip
             return
-        newest = [m.name for m in workspace.models() if m.name in picked] or sorted(picked)
+        newest = [m.name for m in results.models() if m.name in picked] or sorted(picked)
         self.model = model if model in picked else newest[0]
-        self.session = workspace.session(self.model)
+        self.session = results.session(self.model)
         if not self.session.tomograms:
-            empty("None of the tomograms that were picked is in the project any more.", link="Open", target="/")
+            nothing_here(
+                f"None of the tomograms that {self.model} picked is in the project: add them on the Project page.",
+                "Project", lambda: ui.navigate.to("/"),
+            )  # fmt: skip
             return
-        self.classes = workspace.classes()
-        self.colors = {c.name: c.color for c in self.classes}
+        self.looks = colors_and_diameters(results.workspace.classes)
         self.name = next(iter(self.session.tomograms))
-        with ui.row().classes("w-full no-wrap items-start gap-4"):
-            with ui.column().classes("col gap-2").style("min-width: 0"):
-                self._choose(sorted(picked))
-                self.stage = ui.column().classes("w-full")
-            with ui.column().classes("gap-3").style("width: 37rem; flex: none"):
-                self._threshold()
-                self._filters()
-                self.gallery = Gallery(
-                    self.session, self.colors, {c.name: c.diameter_A for c in self.classes}, self.show, self._reviewed
-                )
-                self._again()
+        self.selected: int | None = None
+        self.coloring: Coloring = "score"
+        self.dragged: frozenset[str] = frozenset()
+        self._build(sorted(picked))
+        self._look_at(self.name)
         self._count()
         ui.timer(0, self.gallery.reload, once=True)
 
-    # --- which picks -------------------------------------------------------------------------------
+    def _build(self, models: Sequence[str]) -> None:
+        classes = self.results.workspace.classes
+        with ui.row().classes("w-full no-wrap items-stretch").style("height: calc(100vh - 84px); gap: 14px"):
+            with ui.column().classes("no-wrap").style("flex: 1; min-width: 0; height: 100%; gap: 10px"):
+                self._choices(models)
+                self.stage = ui.element("div").style("flex: 1; min-height: 0; width: 100%")
+                self.pick_bar = ui.row().classes("w-full items-center no-wrap etpick-hint").style("min-height: 32px")
+                self.correction = CorrectionBar(self.results, self.session, self._least_sure)
+            with (
+                ui.column()
+                .classes("no-wrap")
+                .style("width: 39.5rem; flex: none; height: 100%; overflow-y: auto; gap: 12px")
+            ):
+                self.panel = ThresholdPanel(self.session, classes, self._try, self._changed)
+                with card():
+                    self.gallery = Gallery(
+                        self.session, {c.name: c.color for c in classes}, {c.name: c.diameter_A for c in classes},
+                        self.show, self._reviewed,
+                    )  # fmt: skip
 
-    def _choose(self, models: list[str]) -> None:
-        with ui.row().classes("w-full items-center gap-2"):
-            ui.select(models, value=self.model, label="Picks of", on_change=self._other_model).props(_FIELD)
-            ui.select(
-                list(self.session.tomograms), value=self.name, label="Tomogram", on_change=self._other_tomogram
-            ).props(_FIELD).style("min-width: 12rem")
-            self.count = ui.label().classes("text-body2 q-ml-md").mark("counts")
+    def _choices(self, models: Sequence[str]) -> None:
+        with ui.row().classes("w-full items-center no-wrap").style("gap: 10px"):
+            ui.select(list(models), value=self.model, label="Picks of", on_change=self._other_model).props(FIELD).style(
+                "min-width: 8rem"
+            )
+            self.tomogram = ui.select(
+                list(self.session.tomograms), value=self.name, label="Tomogram",
+                on_change=lambda e: self._look_at(e.value),
+            ).props(FIELD).style("min-width: 10rem").mark("tomogram")  # fmt: skip
+            self.count = ui.label().style("font-weight: 600").mark("counts")
+            ui.space()
+            ui.toggle({"score": "score", "class": "class"}, value="score", on_change=self._colored).props(
+                "dense no-caps"
+            ).tooltip("colour of the circles")
+            ui.element("div").style(
+                f"width: 90px; height: 8px; border-radius: 4px; background: linear-gradient(to right, "
+                f"{', '.join(SCORE_COLORS)})"
+            ).tooltip("score from 0 to 1")
 
-    def _other_model(self, event: events.ValueChangeEventArguments[str]) -> None:
-        ui.navigate.to(f"/curate?model={event.value}")
+    # --- the slices --------------------------------------------------------------------------------
 
-    def _other_tomogram(self, event: events.ValueChangeEventArguments[str]) -> None:
-        self.name = event.value
+    def _look_at(self, name: str) -> None:
+        """Another tomogram in the viewer."""
+        self.name = name
+        self.stage.clear()
+        key = self.results.entries()[name].key
+        with self.stage:
+            self.viewer = Viewer(
+                key, self.session.tomograms[name], Display(slab=_SLAB), on_select=self._select, on_key=self._key
+            ).style("height: 100%")  # fmt: skip
+        self._select(None)
+        self._marks()
+
+    def _marks(self) -> None:
+        """All circles, exactly as the filters have it."""
+        self.dragged = frozenset()
+        self.viewer.set_min_score(-1.0)
+        self.viewer.set_marks(marks_of(self.session, self.name, self.looks, self.coloring))
+
+    def _try(self, threshold: float, classes: frozenset[str]) -> None:
+        """While a threshold is dragged the browser has every pick of its classes, and hides those below."""
+        if self.dragged != classes:
+            self.dragged = classes
+            self.viewer.set_marks(marks_of(self.session, self.name, self.looks, self.coloring, classes))
+        self.viewer.set_min_score(threshold)
+        self._count(threshold)
+
+    async def _changed(self) -> None:
+        """Threshold or filters were set."""
+        self._marks()
+        self._count()
+        await self.gallery.reload()
 
     def show(self, row: Row) -> None:
         """Bring a pick into the slice."""
+        name, number = row
+        if name != self.name:
+            self.tomogram.value = name
+        self.viewer.go_to(self.session.reviews[name].picks.positions[number].tolist())
+        self._select(number)
 
-    # --- threshold ---------------------------------------------------------------------------------
+    def _select(self, number: int | None) -> None:
+        self.selected = number
+        self.viewer.select(number)
+        self.pick_bar.clear()
+        with self.pick_bar:
+            if number is None:
+                hint("Click a circle or the score of a tile to look at a pick; n and p go through the gallery.")
+                return
+            picks = self.session.reviews[self.name].picks
+            score = "" if picks.scores is None else f", score {picks.scores[number]:.2f}"
+            sure = picks.class_probability
+            chance = "" if sure is None else f", class right with {sure[number]:.0%}"
+            ui.label(f"{picks.classes[number]}{score}{chance}").mark("selected-pick")
+            ui.space()
+            for text, key, icon in (("Accept", "1", "done"), ("Reject", "0", "close")):
+                ui.button(text, icon=icon, on_click=lambda key=key: self._key(key, False, False)).props(
+                    "outline dense no-caps"
+                ).classes("q-px-sm").tooltip(f"key {key}")
 
-    def _threshold(self) -> None:
-        with ui.card().classes("w-full q-pa-sm gap-1 no-shadow").props("bordered"):
-            with ui.row().classes("w-full items-center gap-2"):
-                ui.label("Keep picks with a score from").classes("text-body2")
-                self.number = (
-                    ui.number(min=0, max=1, step=0.01, format="%.2f", value=self.threshold)
-                    .props(_FIELD)
-                    .style("width: 6rem")
-                    .mark("threshold")
-                )
-                names = [_ALL, *(c.name for c in self.classes)]
-                self.scope = ui.select(names, value=_ALL, on_change=self._scoped).props(_FIELD)
-                self.scope.set_visibility(len(names) > 2)
-                ui.button("Model's", on_click=spoken(self._models_own)).props("flat dense no-caps").tooltip(
-                    "The thresholds that validation chose"
-                )
-            picks = {name: review.picks for name, review in self.session.reviews.items()}
-            self.figure = charts.histogram(picks, self.colors, self.threshold, self.session.lowest)
-            self.chart = ui.plotly(self.figure).classes("w-full").style("height: 11rem")
-            self.chart.on("plotly_relayout", self._dragged)
-            self.slider = ui.slider(min=0, max=1, step=0.005, value=self.threshold).props("dense").style(
-                "margin: -0.4rem 12px 0 52px; width: calc(100% - 64px)"
-            )  # fmt: skip
-            self.slider.mark("threshold-slider")
-            self.slider.on("update:model-value", lambda e: self._try(float(e.args)), throttle=_THROTTLE_S)
-            self.slider.on("change", spoken(lambda e: self._keep(float(e.args))))
-            self.number.on("change", spoken(lambda: self._keep(float(self.number.value or 0))))
+    def _key(self, key: str, ctrl: bool, shift: bool) -> None:
+        with told():
+            if ctrl and key.lower() == "z":
+                self.gallery.take_back()
+            elif key in ("n", "p"):
+                self._step(1 if key == "n" else -1)
+            elif self.selected is not None and key in ("0", "1", "Delete", "Backspace"):
+                row = (self.name, self.selected)
+                self.session.accept([row]) if key == "1" else self.session.reject([row])
+                self.gallery.heed()
+                self._step(1)
 
-    @property
-    def threshold(self) -> float:
-        """The least score of the class in question, or the lowest of all."""
-        limits = self.session.filters.min_score
-        scope = getattr(self, "scope", None)
-        if scope is not None and scope.value != _ALL:
-            return limits.get(scope.value, 0.0)
-        return min(limits.values(), default=0.0)
+    def _step(self, by: int) -> None:
+        """The next pick of the gallery, in its order."""
+        rows = self.gallery.rows
+        here = (self.name, self.selected)
+        if rows:
+            at = rows.index(here) if here in rows else (-1 if by > 0 else 0)
+            self.show(rows[(at + by) % len(rows)])
 
-    def _with(self, threshold: float) -> Filters:
-        return self.session.with_threshold(threshold, None if self.scope.value == _ALL else self.scope.value)
+    def _colored(self, event: events.ValueChangeEventArguments[Coloring]) -> None:
+        self.coloring = event.value
+        self._marks()
 
-    def _dragged(self, event: events.GenericEventArguments) -> Any:
-        to = charts.dragged_to(event.args)
-        return None if to is None else spoken(self._keep)(to)
+    # --- what was said -----------------------------------------------------------------------------
 
-    def _try(self, threshold: float) -> None:
-        """Show what a threshold would keep, while it is dragged."""
-        self.number.value = round(threshold, 3)
-        self._line(threshold)
-        self._count(self._with(threshold))
-
-    async def _keep(self, threshold: float) -> None:
-        """Take a threshold, on disk, and show the gallery anew."""
-        self.session.filters = self._with(threshold)
-        self._place(threshold)
+    def _reviewed(self, rows: Sequence[Row]) -> None:
+        """Somebody accepted, rejected, or took it back."""
+        numbers = [number for name, number in rows if name == self.name]
+        marks = [mark_of(self.session, self.name, n, self.looks, self.coloring, self.dragged) for n in numbers]
+        self.viewer.change_marks(marks, [])
         self._count()
-        await self.gallery.reload()
+        self.correction.tell()
 
-    def _scoped(self) -> None:
-        self._place(self.threshold)
-
-    async def _models_own(self) -> None:
-        self.session.filters = replace(self.session.filters, min_score=self.session.thresholds)
-        self._place(self.threshold)
-        self._count()
-        await self.gallery.reload()
-
-    def _place(self, threshold: float) -> None:
-        self.number.value = round(threshold, 3)
-        self.slider.value = threshold
-        self._line(threshold)
-
-    def _line(self, threshold: float) -> None:
-        """Move the chart's line without drawing the bars again."""
-        self.figure["layout"]["shapes"][0] = charts.threshold_line(threshold)
-        self.chart.run_plot_method("relayout", {"shapes": self.figure["layout"]["shapes"]})
-
-    # --- filters and counts ------------------------------------------------------------------------
-
-    def _filters(self) -> None:
-        now = self.session.filters
-        with ui.row().classes("w-full items-center gap-2 no-wrap"):
-            self.only = ui.select(
-                [c.name for c in self.classes], value=sorted(now.classes or []), label="Classes", multiple=True,
-                clearable=True, on_change=spoken(self._filtered),
-            ).props(_FIELD).classes("col")  # fmt: skip
-            self.edge = self._distance("Edge, at least", now.edge_A or None)
-            self.apart = self._distance("Neighbour, at least", now.apart_A or None)
-            self.near = self._distance("Neighbour, at most", now.near_A)
-
-    def _distance(self, label: str, value: float | None) -> ui.number:
-        field = ui.number(label, min=0, step=50, suffix="Å", value=value).props(f"{_FIELD} clearable debounce=400")
-        field.on_value_change(spoken(self._filtered))
-        return field.classes("col")
-
-    async def _filtered(self) -> None:
-        self.session.filters = replace(
-            self.session.filters, classes=frozenset(self.only.value) or None, edge_A=float(self.edge.value or 0),
-            apart_A=float(self.apart.value or 0), near_A=None if self.near.value is None else float(self.near.value),
-        )  # fmt: skip
-        self._count()
-        await self.gallery.reload()
-
-    def _count(self, filters: Filters | None = None) -> None:
-        counts = self.session.counts(filters)
+    def _count(self, threshold: float | None = None) -> None:
+        counts = self.session.counts(None if threshold is None else self.panel.with_threshold(threshold))
         each = ", ".join(f"{n} {name}" for name, n in counts.items())
         self.count.text = f"{sum(counts.values())} kept: {each}" if len(counts) > 1 else f"{each} kept"
 
-    # --- what was said, and training again ---------------------------------------------------------
-
-    def _reviewed(self) -> None:
-        self._count()
-        self._tell()
-
-    def _again(self) -> None:
-        with ui.card().classes("w-full q-pa-sm gap-2 no-shadow").props("bordered"):
-            with ui.row().classes("w-full items-center no-wrap gap-2"):
-                with ui.column().classes("col gap-0"):
-                    self.said = ui.label().classes("text-body2").mark("reviewed")
-                    hint(
-                        "Accepted picks become labels, rejected ones places without a particle. "
-                        "Picks that the network is least sure of teach it most."
-                    )
-                ui.button("Ask me the least sure", on_click=self._least_sure).props("outline no-caps dense").classes(
-                    "q-px-sm"
-                ).mark("least-sure")
-                ui.button("Train again with this", icon="model_training", on_click=spoken(self._train)).props(
-                    "unelevated no-caps dense"
-                ).classes("q-px-sm").mark("train-again")
-            self.undone = ui.row().classes("w-full items-center")
-        self._tell()
-
-    def _tell(self) -> None:
-        self.said.text = f"{self.session.accepted} accepted, {self.session.rejected} rejected"
-        self.undone.clear()
-        last = last_round(self.workspace.root)
-        if last is not None:
-            with self.undone:
-                hint(f"Last correction: {last.what}").classes("col")
-                ui.button("Undo it", on_click=spoken(self._undo)).props("flat dense no-caps")
-
     async def _least_sure(self) -> None:
-        self.gallery.order.value = "least sure"
-        self.gallery.which.value = "not reviewed"
-        await self.gallery.reload()
+        await self.gallery.ask_least_sure()
+        if self.gallery.rows:
+            self.show(self.gallery.rows[0])
 
-    def _undo(self) -> None:
-        undone = api.undo_correction(self.workspace.project)
-        ui.notify(f"undone: {undone.what}", type="positive")
-        self._tell()
-
-    def _train(self) -> None:
-        """One button: join what was said to the labels, and queue a training on them."""
-        would = api.correct(self.workspace.project, self.session.folder, write=False)
-        if would.advice:
-            self._ask(would)
-        else:
-            self._train_again(False)
-
-    def _ask(self, would: Correction) -> None:
-        with ui.dialog(value=True) as dialog, ui.card().classes("gap-3").style("max-width: 34rem"):
-            ui.label("Are all particles of these tomograms marked now?").classes("text-subtitle1")
-            ui.label(
-                f"{would.unreviewed} picks above the model's threshold in them have no label, and you did not say what "
-                "they are. A training on complete labels takes them for background."
-            )
-
-            def answer(text: str, partial: bool, props: str) -> None:
-                def act() -> None:
-                    dialog.close()
-                    self._train_again(partial)
-
-                ui.button(text, on_click=spoken(act)).props(f"no-caps {props}").classes("w-full")
-
-            answer("No: call labels partial, leave such places out of training", True, "unelevated")
-            answer("Yes: all others are background", False, "outline")
-            ui.button("Back to the picks", on_click=dialog.close).props("no-caps flat").classes("w-full")
-
-    def _train_again(self, partial: bool) -> None:
-        correction = api.correct(self.workspace.project, self.session.folder, partial=partial)
-        if not correction.changed:
-            raise InputError("the labels say already what you said of the picks: accept or reject others first")
-        job = self.workspace.train_again()
-        ui.notify(f"{correction.what}; training {job.out.name}", type="positive")
-        ui.navigate.to("/train")
-
-
-_FIELD: Final = "outlined dense options-dense"
+    def _other_model(self, event: events.ValueChangeEventArguments[str]) -> None:
+        ui.navigate.to(f"/curate?model={event.value}")

@@ -8,42 +8,60 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from nicegui import run, ui
+from nicegui import app, run, ui
 
 from etpick.curation.session import Session
 from etpick.errors import InputError
 from etpick.exporting import Chosen, export_picks
 from etpick.io.formats.registry import BY_NAME
 from etpick.serve import reports
-from etpick.serve.parts import empty, hint, section, spoken
+from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.parts import FIELD, card, hint, spoken, title
+from etpick.serve.results import Results, results_of
+from etpick.serve.slices import Slices
 from etpick.serve.workspace import Workspace
 
-_FIELD: Final = "outlined dense options-dense"
+PAGES["/export"] = "Export"
 LABELS: Final = "the project's labels"
 
 
-class ExportPage:
-    """The page of one project; `model` chooses whose picks, the newest if not given."""
+def register(workspace: Workspace, slices: Slices) -> None:
+    """Enter the page, and the route of its reports."""
+    app.include_router(reports.router(results_of(workspace)))
 
-    def __init__(self, workspace: Workspace, model: str | None = None) -> None:
-        self.workspace = workspace
-        picked = workspace.picked()
+    @ui.page("/export")
+    def page(model: str = "") -> None:
+        with frame(workspace, "Export"):
+            if workspace.path is None:
+                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+                return
+            with told():
+                _Export(results_of(workspace), model)
+
+
+class _Export:
+    """The page of one project, in one tab; `model` chooses whose picks, the newest if not given."""
+
+    def __init__(self, results: Results, model: str) -> None:
+        self.results = results
+        picked = results.picked()
         if not picked:
-            empty(
-                "Nothing was picked yet: pick some tomograms, then export the picks here.", link="Pick", target="/pick"
-            )
+            nothing_here(
+                "Nothing was picked yet: pick some tomograms, then export the picks here.", "Pick",
+                lambda: ui.navigate.to("/pick"),
+            )  # fmt: skip
             return
-        newest = [m.name for m in workspace.models() if m.name in picked] or sorted(picked)
+        newest = [m.name for m in results.models() if m.name in picked] or sorted(picked)
         self.model = model if model in picked else newest[0]
-        self.session = workspace.session(self.model)
-        self.classes = [c.name for c in workspace.classes()]
+        self.session = results.session(self.model)
+        self.classes = [c.name for c in results.workspace.classes]
         with ui.row().classes("w-full no-wrap items-start gap-4"):
             with ui.column().classes("gap-4").style("width: 30rem; flex: none"):
-                with _card():
+                with card():
                     self._what(sorted(picked))
-                with _card():
+                with card():
                     self._form()
-                with _card():
+                with card():
                     self._reports(sorted(picked))
             self.result = ui.column().classes("col gap-3").style("min-width: 0")
         with self.result:
@@ -52,9 +70,9 @@ class ExportPage:
     # --- what is kept --------------------------------------------------------------------------------
 
     def _what(self, models: list[str]) -> None:
-        section("What is exported")
+        title("What is exported")
         ui.select(models, value=self.model, label="Picks of", on_change=lambda e: ui.navigate.to(
-            f"/export?model={e.value}")).props(_FIELD).classes("w-full")  # fmt: skip
+            f"/export?model={e.value}")).props(FIELD).classes("w-full")  # fmt: skip
         chosen = self.session.chosen()
         rows = [
             {"tomogram": one.name} | {name: int((one.picks.classes == name).sum()) for name in self.classes}
@@ -79,18 +97,18 @@ class ExportPage:
     # --- files ---------------------------------------------------------------------------------------
 
     def _form(self) -> None:
-        section("Write files")
+        title("Write files")
         titles = {name: f"{form.title} ({form.suffixes[0]})" for name, form in BY_NAME.items()}
-        self.format = ui.select(titles, value="relion4", label="Format", on_change=self._explain).props(_FIELD)
+        self.format = ui.select(titles, value="relion4", label="Format", on_change=self._explain).props(FIELD)
         self.format.classes("w-full").mark("format")
         self.explained = hint("")
-        self.binning = ui.number("Binning of these tomograms", value=1, min=0.01, step=1).props(_FIELD)
+        self.binning = ui.number("Binning of these tomograms", value=1, min=0.01, step=1).props(FIELD)
         self.binning.classes("w-full")
         hint(
             "Positions in voxels are multiplied by it: 4 where the tomograms are binned by 4 and the other program "
             "counts unbinned voxels."
         )
-        self.folder = ui.input("Folder, beside the project file", value=f"export/{self.model}").props(_FIELD)
+        self.folder = ui.input("Folder, beside the project file", value=f"export/{self.model}").props(FIELD)
         self.folder.classes("w-full")
         self.overwrite = ui.checkbox("Replace files that are there").props("dense")
         ui.button("Write files", icon="save", on_click=spoken(self._write)).props("unelevated no-caps").classes(
@@ -107,7 +125,7 @@ class ExportPage:
         )
 
     def _write(self) -> None:
-        root, wanted = self.workspace.root, Path(str(self.folder.value or "").strip() or "export")
+        root, wanted = self.results.root, Path(str(self.folder.value or "").strip() or "export")
         folder = (root / wanted).resolve()
         if not folder.is_relative_to(root.resolve()):
             raise InputError(f"{wanted} lies outside the project's folder: name one inside it")
@@ -116,13 +134,15 @@ class ExportPage:
             binning=float(self.binning.value or 0), overwrite=bool(self.overwrite.value),
         )  # fmt: skip
         self.result.clear()
-        with self.result, _card():
+        with self.result, card():
             with ui.row().classes("w-full items-center"):
-                section(f"{len(files)} file{'s' if len(files) != 1 else ''} in {folder}")
+                title(f"{len(files)} file{'s' if len(files) != 1 else ''} in {folder}")
                 ui.space()
-                ui.button("Download as a zip", icon="download", on_click=lambda: ui.download.content(
-                    zipped(files, folder), f"{folder.name}.zip")).props("outline no-caps dense").classes("q-px-sm").mark(
-                    "download")  # fmt: skip
+                archive = f"{folder.name}.zip"
+                ui.button(
+                    "Download as a zip", icon="download",
+                    on_click=lambda: ui.download.content(zipped(files, folder), archive),
+                ).props("outline no-caps").mark("download")  # fmt: skip
             for path in files:
                 ui.label(path.relative_to(folder).as_posix()).classes("text-body2 text-mono").mark("written")
             ui.code(_beginning(files[0]), language="text").classes("w-full") if files else None
@@ -130,13 +150,13 @@ class ExportPage:
     # --- reports -------------------------------------------------------------------------------------
 
     def _reports(self, models: list[str]) -> None:
-        section("Reports")
+        title("Reports")
         others = [name for name in models if name != self.model]
-        self.against = ui.select([LABELS, *others], value=LABELS, label="Hold the picks against").props(_FIELD)
+        self.against = ui.select([LABELS, *others], value=LABELS, label="Hold the picks against").props(FIELD)
         self.against.classes("w-full")
         hint(
-            "Against labels: precision, recall, the worst mistakes; they flatter a model that learnt from them. Against "
-            "another model's picks: what both found, and what only one."
+            "Against labels: precision, recall, the worst mistakes; labels that a model learnt from flatter it. "
+            "Against another model's picks: what both found, and what only one."
         )
         with ui.row().classes("w-full gap-2"):
             ui.button("Evaluate", on_click=spoken(self._evaluate)).props("outline no-caps").classes("col").mark(
@@ -147,14 +167,14 @@ class ExportPage:
     async def _evaluate(self) -> None:
         """Score what is kept against the labels."""
         names = [one.name for one in self._chosen()]
-        await self._show(lambda: reports.evaluation(self.workspace, self.session, names), "evaluated")
+        await self._show(lambda: reports.evaluation(self.results, self.session, names), "evaluated")
 
     async def _compare(self) -> None:
         """Hold what is kept against the labels, or another model's picks."""
         names, other = [one.name for one in self._chosen()], str(self.against.value)
         sets: dict[str, Session | None] = {self.model: self.session}
-        sets |= {reports.LABELS: None} if other == LABELS else {other: self.workspace.session(other)}
-        await self._show(lambda: reports.comparison(self.workspace, sets, names), "compared")
+        sets |= {reports.LABELS: None} if other == LABELS else {other: self.results.session(other)}
+        await self._show(lambda: reports.comparison(self.results, sets, names), "compared")
 
     async def _show(self, make: Callable[[], Path], what: str) -> None:
         self.result.clear()
@@ -172,16 +192,11 @@ class ExportPage:
                 hint(f"{page}")
                 ui.space()
                 ui.button(
-                    "Open in a tab of its own", on_click=lambda: ui.navigate.to(address(page), new_tab=True)
+                    "Open in a tab of its own", on_click=lambda: ui.navigate.to(reports.address(page), new_tab=True)
                 ).props("outline no-caps dense").classes("q-px-sm")
-            ui.element("iframe").props(f'src="{address(page)}" title="report"').classes("w-full").style(
-                "height: calc(100vh - 9rem); border: 1px solid rgba(125,135,150,0.4); border-radius: 6px; background: #fff"
+            ui.element("iframe").props(f'src="{reports.address(page)}" title="report"').classes("w-full").style(
+                "height: calc(100vh - 9rem); border: 1px solid #dde3e8; border-radius: 8px; background: #fff"
             ).mark("report")
-
-
-def address(page: Path) -> str:
-    """Where the browser gets a report of this project."""
-    return f"/reports/{page.parent.name}/{page.name}?{page.stat().st_mtime_ns}"
 
 
 def zipped(files: Sequence[Path], folder: Path) -> bytes:
@@ -200,7 +215,3 @@ def _beginning(path: Path) -> str:
         return "\n".join(content.decode("utf-8").splitlines()[:14])
     except UnicodeDecodeError:
         return f"{path.name}: {path.stat().st_size} bytes"
-
-
-def _card() -> ui.card:
-    return ui.card().classes("w-full q-pa-md gap-2 no-shadow").props("bordered")

@@ -9,34 +9,54 @@ from nicegui import ui
 from etpick.config import PickingConfig
 from etpick.errors import InputError
 from etpick.jobs import Status, TomogramDone
-from etpick.serve.board import bar_color, buttons, sentence
-from etpick.serve.parts import empty, hint, minutes, section, spoken, state_chip
-from etpick.serve.workspace import ModelFacts, Workspace
+from etpick.serve.board import bar_color, buttons, sentence, statuses
+from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.parts import card, hint, minutes, spoken, state_chip, title
+from etpick.serve.results import ModelFacts, Results, results_of
+from etpick.serve.slices import Slices
+from etpick.serve.workspace import Workspace
 
+PAGES["/pick"] = "Pick"
 _EVERY_S: Final = 1.0
 
 
-class PickPage:
-    """The page of one project."""
+def register(workspace: Workspace, slices: Slices) -> None:
+    """Enter the page."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self.models = workspace.models()
+    @ui.page("/pick")
+    def page() -> None:
+        with frame(workspace, "Pick"):
+            if workspace.path is None:
+                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+                return
+            with told():
+                _Pick(results_of(workspace))
+
+
+class _Pick:
+    """The page of one project, in one tab."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.models = results.models()
         if not self.models:
-            empty("No model yet: train one first, then pick every tomogram with it.", link="Train", target="/train")
+            nothing_here(
+                "No model yet: train one first, then pick every tomogram with it.", "Train",
+                lambda: ui.navigate.to("/train"),
+            )  # fmt: skip
             return
         defaults = PickingConfig()
         self.options: dict[str, Any] = {
             "edge_A": defaults.edge_A, "slab": defaults.slab, "gold": defaults.gold, "again": False,
         }  # fmt: skip
         with ui.row().classes("w-full no-wrap items-start gap-4"):
-            with ui.card().classes("q-pa-md gap-3 no-shadow").props("bordered").style("width: 24rem; flex: none"):
+            with card().style("width: 24rem; flex: none"):
                 self._form()
             with ui.column().classes("col gap-4").style("min-width: 0"):
-                self.board = PickingBoard(workspace)
+                self.board = PickingBoard(results)
 
     def _form(self) -> None:
-        section("Model")
+        title("Model")
         names = {m.name: f"{m.name}: {m.line}" for m in self.models}
         self.model = (
             ui.select(names, value=self.models[0].name, on_change=lambda: self._list())
@@ -44,7 +64,7 @@ class PickPage:
             .classes("w-full")
             .mark("model")
         )
-        section("Tomograms")
+        title("Tomograms")
         self.table = ui.table(
             columns=[
                 {"name": "name", "label": "tomogram", "field": "name", "align": "left"},
@@ -75,8 +95,8 @@ class PickPage:
         return next(m for m in self.models if m.name == self.model.value)
 
     def _list(self) -> None:
-        picked = set(self.workspace.picked().get(str(self.model.value), []))
-        rows = [{"name": name, "picked": "picked" if name in picked else ""} for name in self.workspace.entries()]
+        picked = set(self.results.picked().get(str(self.model.value), []))
+        rows = [{"name": name, "picked": "picked" if name in picked else ""} for name in self.results.entries()]
         self.table.rows = rows
         self.table.selected = [row for row in rows if not row["picked"]]
         self.table.update()
@@ -85,18 +105,20 @@ class PickPage:
         names = [row["name"] for row in self.table.selected]
         if not names:
             raise InputError("no tomogram is chosen: tick those to pick")
-        entries, o = self.workspace.entries(), self.options
-        done = set(self.workspace.picked().get(self.chosen.name, [])) & set(names)
+        entries, o = self.results.entries(), self.options
+        done = set(self.results.picked().get(self.chosen.name, [])) & set(names)
         if done and not o["again"]:
             raise InputError(
                 f"{self.chosen.name} has picked {', '.join(sorted(done))} already: untick them, or tick 'Pick again'"
             )
-        paths = [(self.workspace.root / entries[name].path).resolve() for name in names]
-        self.workspace.queue.add(
-            "pick", model=self.chosen.folder, tomograms=paths, out=self.workspace.picked_folder(self.chosen.name),
-            candidates=True, report=True, overwrite=bool(done), spacing_A=self.workspace.read().spacing_A,
-            edge_A=float(o["edge_A"] or 0), slab=bool(o["slab"]), gold=bool(o["gold"]),
-        )  # fmt: skip
+        stated = self.results.stated_spacings()
+        for spacing_A in dict.fromkeys(stated[name] for name in names):  # one, but for projects of mixed headers
+            paths = [entries[name].path for name in names if stated[name] == spacing_A]
+            self.results.queue.add(
+                "pick", model=self.chosen.folder, tomograms=paths, out=self.results.picked_folder(self.chosen.name),
+                candidates=True, report=True, overwrite=bool(done), spacing_A=spacing_A,
+                edge_A=float(o["edge_A"] or 0), slab=bool(o["slab"]), gold=bool(o["gold"]),
+            )  # fmt: skip
         self.board.update()
 
 
@@ -108,8 +130,8 @@ def _sentence(name: str) -> str:
 class PickingBoard:
     """The pickings of a project, newest first, each with its tomograms. Looks at the disk once in a second."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, results: Results) -> None:
+        self.results = results
         self._shown: object = None
         self.body = ui.column().classes("w-full gap-3")
         self.update()
@@ -117,19 +139,19 @@ class PickingBoard:
 
     def update(self) -> None:
         """Show what the disk says, where that has changed."""
-        known = [s for s in self.workspace.queue.statuses() if s.job.kind == "pick"]
+        known = [s for s in statuses(self.results) if s.job.kind == "pick"]
         if known == self._shown:
             return
         self._shown = known
         self.body.clear()
         with self.body:
             if not known:
-                empty("Nothing was picked yet. Choose tomograms and press Pick: each shows here how far it is.")
+                nothing_here("Nothing was picked yet. Choose tomograms and press Pick: each shows here how far it is.")
             for shown in reversed(known):
                 self._card(shown)
 
     def _card(self, shown: Status) -> None:
-        with ui.card().classes("w-full q-pa-md gap-2 no-shadow").props("bordered"):
+        with card():
             with ui.row().classes("w-full items-center gap-3"):
                 ui.label(f"{shown.job.out.name}").classes("text-h6")
                 state_chip(shown.state).mark("picking-state")
@@ -139,7 +161,7 @@ class PickingBoard:
                     ui.button("Look at the picks", on_click=lambda: ui.navigate.to("/curate")).props(
                         "no-caps dense unelevated"
                     ).classes("q-px-sm")
-                buttons(self.workspace, shown, self.update)
+                buttons(self.results, shown, self.update)
             ui.linear_progress(shown.share, show_value=False, color=bar_color(shown)).props("rounded size=8px")
             if shown.sentence and shown.state != "done":
                 sentence(shown)
@@ -148,7 +170,7 @@ class PickingBoard:
 
     def _when(self, shown: Status) -> str:
         if shown.state == "waiting":
-            before = self.workspace.queue.position(shown.job)
+            before = self.results.queue.position(shown.job)
             return f"waits for {before} other job{'s' if before != 1 else ''} to end"
         if shown.state == "running" and shown.minutes_left is not None:
             return f"about {minutes(shown.minutes_left)} left"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,36 +10,53 @@ from nicegui import ui
 from etpick.config import TrainingConfig
 from etpick.errors import InputError
 from etpick.serve.board import TrainingBoard
-from etpick.serve.parts import hint, section, spoken
-from etpick.serve.workspace import TRAINING_MINUTES, Workspace, real_labels
+from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.parts import card, hint, spoken, title
+from etpick.serve.results import TRAINING_MINUTES, Results, real_labels, results_of
+from etpick.serve.slices import Slices
+from etpick.serve.workspace import Workspace
 from etpick.types import NEGATIVE
 
+PAGES["/train"] = "Train"
 _FEWEST: Final = 10  # labels in one tomogram, below which nothing could be held out to validate on
 _NETWORKS: Final = {"fast": "fast, for nearly everything", "paper": "paper: the published 3D-ResUNet, slower"}
 
 
-class TrainPage:
-    """The page of one project."""
+def register(workspace: Workspace, slices: Slices) -> None:
+    """Enter the page."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    @ui.page("/train")
+    def page() -> None:
+        with frame(workspace, "Train"):
+            if workspace.path is None:
+                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+                return
+            with told():
+                _Train(results_of(workspace))
+
+
+class _Train:
+    """The page of one project, in one tab."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
         self.options: dict[str, Any] = {
-            "name": workspace.free_name(), "minutes": TRAINING_MINUTES, "network": "fast", "steps": None,
+            "name": results.free_name(), "minutes": TRAINING_MINUTES, "network": "fast", "steps": None,
             "seed": TrainingConfig.model_fields["seed"].default, "int8": True,
         }  # fmt: skip
         with ui.row().classes("w-full no-wrap items-start gap-4"):
-            with ui.card().classes("q-pa-md gap-3 no-shadow").props("bordered").style("width: 22rem; flex: none"):
+            with card().style("width: 23rem; flex: none"):
                 self._labels()
                 ui.separator()
                 self._form()
             with ui.column().classes("col gap-4").style("min-width: 0"):
-                self.board = TrainingBoard(workspace)
+                self.board = TrainingBoard(results)
 
     def _labels(self) -> None:
-        labels = self.workspace.labels()
-        partial = self.workspace.read().labels == "partial"
-        section("What it learns from")
-        label_table(labels, [name for name, entry in self.workspace.entries().items() if entry.validate_on])
+        labels = self.results.labels()
+        partial = self.results.workspace.labels == "partial"
+        title("What it learns from")
+        label_table(labels, [name for name, entry in self.results.entries().items() if entry.validate])
         if real_labels(labels) < _FEWEST:
             hint(f"Mark at least {_FEWEST} particles before you train; a few dozen of each class are a good beginning.")
         elif partial:
@@ -49,7 +65,7 @@ class TrainPage:
             hint("Labels are called complete: places that nobody marked count as background.")
 
     def _form(self) -> None:
-        section("Choices")
+        title("Choices")
         self._input("Name of the model", "name")
         self._number("Minutes at most", "minutes", min=0.5, step=5)
         hint("A longer training picks better, by less and less: 20 minutes are a good beginning.")
@@ -74,23 +90,23 @@ class TrainPage:
 
     def _start(self) -> None:
         o, name = self.options, str(self.options["name"] or "").strip()
-        folder = self.workspace.model_folder(name)
-        if self.workspace.is_taken(name):
+        folder = self.results.model_folder(name)
+        if self.results.is_taken(name):
             raise InputError(f"there is a model {name} already: choose another name")
         steps = int(o["steps"]) if o["steps"] else None
-        job = self.workspace.queue.add(
-            "train", project=self.workspace.project, out=folder, network=o["network"], steps=steps,
+        job = self.results.queue.add(
+            "train", project=self.results.project, out=folder, network=o["network"], steps=steps,
             max_minutes=None if steps else float(o["minutes"] or TRAINING_MINUTES), seed=int(o["seed"] or 0),
             int8=bool(o["int8"]),
         )  # fmt: skip
-        o["name"] = self.workspace.free_name()
+        o["name"] = self.results.free_name()
         self.board.select(job.name)
 
 
-def label_table(labels: Mapping[str, Counter[str]], validating: list[str]) -> None:
+def label_table(labels: Mapping[str, Mapping[str, int]], validating: list[str]) -> None:
     """Marks by tomogram and class, and which tomogram validates."""
     classes = list(dict.fromkeys(name for counts in labels.values() for name in sorted(counts) if name != NEGATIVE))
-    negatives = any(counts[NEGATIVE] for counts in labels.values())
+    negatives = any(counts.get(NEGATIVE) for counts in labels.values())
     columns = [("tomogram", "tomogram", "left"), *((c, c, "right") for c in classes)]
     columns += [(NEGATIVE, "none here", "right")] if negatives else []
     rows = [

@@ -1,0 +1,1 @@
+"""The browser interface: annotate, train, pick and curate on a server from a laptop."""
