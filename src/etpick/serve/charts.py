@@ -77,7 +77,7 @@ def training_curves(
     }  # fmt: skip
     f1 = {
         "type": "scatter", "mode": "lines+markers", "name": "validation F1", "x": [s for s, _ in f1s],
-        "y": [v for _, v in f1s], "yaxis": "y2", "line": {"color": F1, "width": 2.5}, "marker": {"size": 8},
+        "y": [v for _, v in f1s], "yaxis": "y2", "line": {"color": F1, "width": 2.5}, "marker": {"size": 8}, "cliponaxis": False,
         "hovertemplate": "F1 %{y:.3f} at step %{x}<extra></extra>",
     }  # fmt: skip
     layout = _layout("step", "loss")
@@ -95,7 +95,7 @@ def training_curves(
 def _layout(x: str, y: str) -> dict[str, Any]:
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
     return {
-        "margin": {"l": 52, "r": 12, "t": 8, "b": 42},
+        "margin": {"l": 52, "r": 12, "t": 8, "b": 40},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "inherit", "size": 13, "color": INK},
         "xaxis": axis | {"title": {"text": x}}, "yaxis": axis | {"title": {"text": y}},

@@ -16,7 +16,7 @@ from etpick.types import ParticleClass
 
 _ALL: Final = "all classes"
 _THROTTLE_S: Final = 0.04
-_AXIS_STYLE: Final = "margin: -0.4rem 12px 0 52px; width: calc(100% - 64px)"  # under the chart's own axis
+_AXIS_STYLE: Final = "margin: 2px 12px 0 52px; width: calc(100% - 64px)"  # under the chart's own axis
 
 
 class ThresholdPanel:
