@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,8 +39,8 @@ class Roots:
 class Access:
     """A link that lets one browser in, once, and the cookie by which that browser is known afterwards."""
 
-    def __init__(self, host: str, port: int, *, on_used: Callable[[str], None] = lambda url: None) -> None:
-        self.host, self.port, self.on_used = host, port, on_used
+    def __init__(self, host: str, port: int, *, on_new: Callable[[str], None] = lambda url: None) -> None:
+        self.host, self.port, self.on_new = host, port, on_new
         self.cookie = f"etpick-{port}"
         self.session = secrets.token_urlsafe(32)
         self._token = secrets.token_urlsafe(24)
@@ -56,7 +56,7 @@ class Access:
         if not secrets.compare_digest(token.encode(), self._token.encode()):
             return False
         self._token = secrets.token_urlsafe(24)
-        self.on_used(self.url)
+        self.on_new(self.url)
         return True
 
     def knows(self, cookies: str) -> bool:
@@ -77,10 +77,13 @@ _USED: Final = "This link is wrong or has been used already. <code>etpick serve<
 
 
 class Guard:
-    """ASGI middleware before every route, pages, slices and websocket alike."""
+    """Before every route, pages, pictures and websocket alike.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self.app, self.access = app, access
+    `direct` are applications for addresses that begin so, which the pages' middleware would only slow down.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, direct: Mapping[str, ASGIApp] | None = None) -> None:
+        self.app, self.access, self.direct = app, access, dict(direct or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer that it is not let in."""
@@ -93,7 +96,8 @@ class Guard:
         if not self.access.is_host(host) or (origin and urlsplit(origin).netloc != host):
             await _refuse(scope, send, "This request names another server.")
         elif self.access.knows(headers.get("cookie", "")):
-            await self.app(scope, receive, send)
+            beginning = next((start for start in self.direct if scope["path"].startswith(start)), None)
+            await (self.app if beginning is None else self.direct[beginning])(scope, receive, send)
         elif scope["type"] == "http" and tokens:
             await (self._let_in if self.access.use(tokens[0]) else _turn_away)(scope, send)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import webbrowser
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -31,31 +32,40 @@ def serve(
 
     Raises EtpickError where the project cannot be opened or the port is taken.
     """
-    from nicegui import app, ui
+    from fastapi import FastAPI
+    from nicegui import ui
 
     workspace = Workspace(Roots(roots))
     if project is not None:
         workspace.open(project)
     _refuse_taken(host, port)
-    access = Access(host, port, on_used=on_url)
+    access = Access(host, port, on_new=on_url)
     slices = Slices(workspace)
     for name in PAGE_MODULES:
         import_module(f"etpick.serve.pages.{name}").register(workspace, slices)
-    app.include_router(slices.router())
-    app.add_middleware(Guard, access=access)
 
-    def ready() -> None:
-        on_url(access.url)
-        if open_browser:
-            import webbrowser
+    pages, pictures = (FastAPI(openapi_url=None) for _ in range(2))
+    ui.run_with(pages, title="etpick", storage_secret=secrets.token_hex(), reconnect_timeout=30)
+    pictures.include_router(slices.router())
+    guarded = Guard(pages, access, {"/slices/": pictures, "/thumbnails/": pictures})
+    _run(guarded, access, open_browser)
 
-            webbrowser.open(access.url)
 
-    app.on_startup(ready)
-    ui.run(
-        host=host, port=port, show=False, reload=False, title="etpick", storage_secret=secrets.token_hex(),
-        show_welcome_message=False, uvicorn_logging_level="warning", reconnect_timeout=30,
-    )  # fmt: skip
+def _run(application: Guard, access: Access, open_browser: bool) -> None:
+    """Listen until Ctrl-C; the link is told when it can be opened."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            access.on_new(access.url)
+            if open_browser:
+                webbrowser.open(access.url)
+
+    config = uvicorn.Config(
+        application, host=access.host, port=access.port, log_level="warning", timeout_graceful_shutdown=3
+    )
+    Server(config).run()
 
 
 def _refuse_taken(host: str, port: int) -> None:

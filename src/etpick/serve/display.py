@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from etpick.types import Tomogram
 
 PERCENTILES: Final = np.linspace(0, 100, 401)
 _SAMPLES: Final = 12  # slices from which grey levels are measured
 _THIN: Final = 3  # every third voxel of them
+_STEPS: Final = 4096
 MOST_SLICES: Final = 25  # on either side, in an averaged slab
 
 
@@ -74,12 +76,23 @@ def _scaled(image: NDArray[np.float32], display: Display, table: NDArray[np.floa
 
 
 def _equalised(image: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.asarray(np.interp(image, table, PERCENTILES) * 2.55, dtype=np.uint8)
+    """Each grey level by its rank, looked up in steps of a 4096th of the range."""
+    levels = np.linspace(table[0], table[-1], _STEPS)
+    ranks = (np.interp(levels, table, PERCENTILES) * 2.55).astype(np.uint8)
+    index = (image - table[0]) * ((_STEPS - 1) / max(float(table[-1] - table[0]), 1e-12))
+    return np.asarray(ranks[np.clip(index, 0, _STEPS - 1).astype(np.intp)])
 
 
 def _lowpass(image: NDArray[np.float32], period_vx: float) -> NDArray[np.float32]:
-    """Take away waves shorter than a period in voxels, with a soft edge a fifth wide."""
-    frequency = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None])
+    """Take away waves shorter than a period in voxels."""
+    rows, columns = image.shape
+    spectrum = fft.rfft2(image) * _lowpass_mask(rows, columns, period_vx)
+    return np.asarray(fft.irfft2(spectrum, s=image.shape), dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _lowpass_mask(rows: int, columns: int, period_vx: float) -> NDArray[np.float32]:
+    """1 for long waves, 0 for short ones, with a soft edge a fifth of the limit wide."""
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
     edge = np.clip((1.1 - frequency * period_vx) / 0.2, 0, 1)
-    mask = 0.5 - 0.5 * np.cos(np.pi * edge)
-    return np.fft.irfft2(np.fft.rfft2(image) * mask, s=image.shape).astype(np.float32)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * edge), dtype=np.float32)
