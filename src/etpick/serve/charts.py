@@ -77,7 +77,8 @@ def training_curves(
     }  # fmt: skip
     f1 = {
         "type": "scatter", "mode": "lines+markers", "name": "validation F1", "x": [s for s, _ in f1s],
-        "y": [v for _, v in f1s], "yaxis": "y2", "line": {"color": F1, "width": 2.5}, "marker": {"size": 8}, "cliponaxis": False,
+        "y": [v for _, v in f1s], "yaxis": "y2", "line": {"color": F1, "width": 2.5}, "marker": {"size": 8},
+        "cliponaxis": False,
         "hovertemplate": "F1 %{y:.3f} at step %{x}<extra></extra>",
     }  # fmt: skip
     layout = _layout("step", "loss")

@@ -122,6 +122,7 @@ class ThresholdPanel:
 
     def _place(self, threshold: float) -> None:
         self.number.value = round(threshold, 3)
+        self.number.update()  # also where the server knows it already and the browser has another
         self.slider.value = threshold
         self._line(threshold)
 
