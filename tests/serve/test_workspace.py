@@ -41,6 +41,14 @@ def test_a_new_project_holds_tomograms_picks_beside_them_and_classes(workspace, 
         workspace.create(data / "project.toml", [data / "tomograms"], CLASSES, "partial")
 
 
+def test_picks_of_unknown_classes_are_left_out_and_named(data):
+    workspace = Workspace(Roots([data]))
+    workspace.create(data / "project.toml", [data / "tomograms"], CLASSES[1:], "complete")
+    assert [workspace.counts(e.key) for e in workspace.entries] == [{}, {}]
+    assert len(workspace.notes) == 1
+    assert "t1.star" in workspace.notes[0] and "ribosome" in workspace.notes[0]
+
+
 def test_the_first_edit_leaves_imported_picks_alone_and_the_project_names_the_new_file(workspace, data):
     first, second = workspace.entries
     star = (data / "tomograms" / "t1.star").read_bytes()
@@ -66,6 +74,32 @@ def test_a_file_left_from_before_is_not_written_over(workspace, data):
     document.add((5, 5, 5), "ribosome")
     assert document.path.name == "t2-2.csv"
     assert len(read_picks(data / "picks" / "t2.csv")) == 1
+
+
+def test_picks_of_other_programs_are_joined_where_they_fit(workspace, data):
+    first = workspace.entries[0]
+    workspace.document(first.key).add((8, 9, 10), "proteasome")
+    more = write_picks(data / "more.coords", Particles(np.array([[9.0, 9, 9], [10, 10, 10]]), np.array("ribosome")),
+                       classes=["ribosome", "proteasome"])  # fmt: skip
+    assert workspace.import_picks(first.key, [more]) == 2
+    assert workspace.counts(first.key) == {"ribosome": 3, "proteasome": 1}
+    workspace.document(first.key).add((1, 1, 1), "ribosome")
+    again = Workspace(Roots([data]))
+    again.open(data / "project.toml")
+    assert again.counts(first.key) == {"ribosome": 4, "proteasome": 1}
+    with pytest.raises(InputError, match="is among the tomogram's picks already"):
+        workspace.import_picks(first.key, [data / "picks" / workspace.document(first.key).path.name])
+    far = write_picks(data / "far.csv", Particles(np.array([[400.0, 9, 9]]), np.array("ribosome")))
+    with pytest.raises(InputError, match=r"far\.csv does not fit t1"):
+        workspace.import_picks(first.key, [far])
+    assert workspace.counts(first.key) == {"ribosome": 4, "proteasome": 1}
+
+
+def test_what_looks_wrong_is_told(workspace, data):
+    assert workspace.warnings(workspace.entries[1].key) == []
+    write_mrc(data / "flat" / "t9.mrc", np.zeros((8, 8, 8), np.float32), 10.0)
+    workspace.add([data / "flat"])
+    assert workspace.warnings(workspace.entries[2].key)
 
 
 def test_comments_in_the_project_file_stay(workspace, data):

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etpick.errors import EtpickError, InputError
+from etpick.inspection import inspect_tomogram
 from etpick.io.pairing import picks_beside
 from etpick.io.picks import read_picks
 from etpick.io.project import Labels, ProjectFile, classes_of, open_entry, read_project
 from etpick.io.project_edit import add_tomograms, new_project, set_classes, set_labels, set_picks, set_validation
+from etpick.io.sanity import describe_outside, describe_spacing
 from etpick.io.tomograms import find_tomograms
 from etpick.serve.access import Roots
 from etpick.serve.annotation import Document, free_path
@@ -42,6 +44,7 @@ class Workspace:
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
         self.path: Path | None = None
+        self.notes: list[str] = []  # what was left out when tomograms were added, and why
         self._content: ProjectFile | None = None
         self._entries: tuple[Entry, ...] = ()
         self._documents: dict[str, Document] = {}
@@ -99,6 +102,12 @@ class Workspace:
         """Picks of each class, and of none, in a tomogram."""
         return self.document(key).counts()
 
+    def warnings(self, key: str) -> list[str]:
+        """What `etpick info` warns of in a tomogram and its picks."""
+        entry, tomogram = self.entry(key), self.tomogram(key)
+        sets = [(file.name, p) for file, p in zip(entry.picks, self._read_picks(entry, tomogram), strict=True)]
+        return list(inspect_tomogram(tomogram, sets).warnings)
+
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` when the project changes, until the function given back is called."""
         self._listeners.append(listener)
@@ -142,6 +151,28 @@ class Workspace:
         add_tomograms(self._project(), [(path, self._fitting(path, found, names)) for path in found])
         self._reopen()
         return len(found)
+
+    def import_picks(self, key: str, files: Sequence[Path | str]) -> int:
+        """Join pick files, of any format, to a tomogram's picks; returns how many picks they hold.
+
+        They must fit: classes that the project has, positions within the tomogram, its spacing.
+        """
+        entry, tomogram = self.entry(key), self.tomogram(key)
+        inside = [self.roots.inside(file) for file in files]
+        count = 0
+        for file in inside:
+            if file in entry.picks:
+                raise InputError(f"{file.name} is among the tomogram's picks already")
+            particles = read_picks(file, classes=[c.name for c in self.classes], tomogram=tomogram)
+            doubt = describe_spacing(particles.spacing_A, tomogram)
+            if doubt := doubt or describe_outside(particles.positions, tomogram.shape):
+                raise InputError(f"{file.name} does not fit {tomogram.name}: {doubt}")
+            count += len(particles)
+        with self._lock:
+            set_picks(self._project(), entry.path, [*entry.picks, *inside])
+            self._documents.pop(key, None)
+            self._reopen()
+        return count
 
     def change_classes(self, classes: Sequence[ParticleClass]) -> None:
         """Put classes in place of those there are; one that picks have cannot go."""
@@ -226,7 +257,8 @@ class Workspace:
         for file in picks_beside(tomogram, others):
             try:
                 read_picks(file, classes=list(names))
-            except InputError:
+            except InputError as error:
+                self.notes.append(f"not used as picks: {error}")
                 continue
             fitting.append(self.roots.inside(file))
         return fitting

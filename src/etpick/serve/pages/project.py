@@ -10,7 +10,8 @@ from typing import Final
 
 from nicegui import run, ui
 
-from etpick import api
+from etpick.errors import EtpickError
+from etpick.io.picks import is_pick_file
 from etpick.io.project_edit import next_color
 from etpick.serve.frame import PAGES, frame, told
 from etpick.serve.picker import choose_paths
@@ -96,6 +97,8 @@ def _project(workspace: Workspace) -> None:
                 ui.space()
                 ui.button("Add tomograms", on_click=lambda: _add(workspace)).props("no-caps outline dense")
                 ui.button("Another project", on_click=lambda: _leave(workspace)).props("no-caps flat dense")
+            for note in workspace.notes:
+                ui.label(note).classes("etpick-warning")
             for entry in workspace.entries:
                 _row(workspace, entry)
         with ui.column().style("width: 380px; flex: none; gap: 16px"):
@@ -129,35 +132,43 @@ def _row(workspace: Workspace, entry: Entry) -> None:
             ui.label(f"{x} × {y} × {z} voxels of {entry.tomogram.spacing_A:g} Å").classes("etpick-hint")
             _counts(workspace, entry)
             warnings = ui.column().style("gap: 2px")
-            ui.timer(0.2, partial(_warnings, entry, warnings), once=True)
+            ui.timer(0.2, partial(_warnings, workspace, entry, warnings), once=True)
         ui.checkbox(
             "chooses the model", value=entry.validate,
             on_change=lambda e, key=entry.key: _validation(workspace, key, e.value),
         ).props("dense").tooltip("not learnt from: its picks decide which state of a training is kept")  # fmt: skip
+        ui.button("Import picks", on_click=lambda: _import(workspace, entry)).props("no-caps flat dense")
         ui.button("Annotate", on_click=lambda: ui.navigate.to(f"/annotate/{entry.key}")).props("no-caps")
 
 
 def _counts(workspace: Workspace, entry: Entry) -> None:
     try:
         counts = workspace.counts(entry.key)
-    except ValueError as error:
+    except EtpickError as error:
         ui.label(str(error)).classes("etpick-warning")
         return
     text = ", ".join(f"{n} {name}" for name, n in counts.items())
     ui.label(text or "no picks yet").classes("etpick-hint")
 
 
-async def _warnings(entry: Entry, column: ui.column) -> None:
-    """What `etpick info` warns of, looked at beside the event loop."""
-    found = await run.io_bound(_looked_at, entry)
+async def _warnings(workspace: Workspace, entry: Entry, column: ui.column) -> None:
+    """What `etpick info` warns of, looked for beside the event loop."""
+    try:
+        found = await run.io_bound(workspace.warnings, entry.key)
+    except EtpickError as error:
+        found = [str(error)]
     with column:
         for line in found or []:
             ui.label(line).classes("etpick-warning")
 
 
-def _looked_at(entry: Entry) -> list[str]:
-    lines = api.info([entry.path, *entry.picks])
-    return [line.strip().removeprefix("warning: ") for line in lines if "warning" in line]
+async def _import(workspace: Workspace, entry: Entry) -> None:
+    chosen = await choose_paths(workspace.roots, f"Choose picks for {entry.name}", is_pick_file, many=True)
+    if chosen:
+        with told():
+            count = workspace.import_picks(entry.key, chosen)
+            ui.navigate.to("/")
+            ui.notify(f"{count} picks joined to those of {entry.name}", type="positive")
 
 
 def _validation(workspace: Workspace, key: str, validate: bool) -> None:
