@@ -201,3 +201,24 @@ def train_again(page, server, folder):
     dataset = load_project(folder / "project.toml")
     assert dataset.partial_labels
     assert sum(int((item.particles.classes == NEGATIVE).sum()) for item in dataset.items) >= 1
+
+
+def test_pages_without_anything_say_what_to_do_next(page, serve, tmp_path):
+    write_mrc(tmp_path / "first.mrc", balls(0)[0].data, 10.0)
+    new_project(tmp_path / "project.toml", [tmp_path / "first.mrc"], CLASSES, "complete")
+    server = serve(tmp_path, str(tmp_path / "project.toml"))
+    page.goto(server.url)
+    for address, sentence in (
+        ("pick", "No model yet"), ("curate", "Nothing was picked yet"), ("export", "Nothing was picked yet"),
+        ("train", "No training yet"),
+    ):  # fmt: skip
+        page.goto(f"{server.address}/{address}")
+        page.get_by_text(sentence).wait_for()
+    page.get_by_role("button", name="Start training").click()  # nothing is marked
+    page.get_by_text("none of the 1 tomograms has picks: mark some particles").wait_for(timeout=SOON)
+    page.get_by_text("failed", exact=True).wait_for()
+    page.get_by_label("Name of the model").fill("../elsewhere")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("cannot name a folder").wait_for()
+    assert "Traceback" not in page.content()
+    assert [job.out.name for job in JobQueue(tmp_path / "jobs").jobs()] == ["model-1"]

@@ -97,7 +97,7 @@ class _Curate:
                 list(self.session.tomograms), value=self.name, label="Tomogram",
                 on_change=lambda e: self._look_at(e.value),
             ).props(FIELD).style("min-width: 10rem").mark("tomogram")  # fmt: skip
-            self.count = ui.label().style("font-weight: 600").mark("counts")
+            self.count = ui.label().style("font-weight: 600; line-height: 1.25").mark("counts")
             ui.space()
             ui.toggle({"score": "score", "class": "class"}, value="score", on_change=self._colored).props(
                 "dense no-caps"
@@ -146,6 +146,7 @@ class _Curate:
         name, number = row
         if name != self.name:
             self.tomogram.value = name
+        self.viewer.change_marks([mark_of(self.session, name, number, self.looks, self.coloring)], [])  # if below, too
         self.viewer.go_to(self.session.reviews[name].picks.positions[number].tolist())
         self._select(number)
 
