@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etpick.errors import OutputError
-from etpick.io.atomic import refuse_existing
 from etpick.io.formats.base import PickFormat
 from etpick.io.formats.registry import BY_NAME
 from etpick.io.picks import write_picks
@@ -46,8 +45,8 @@ def export_picks(
     files = [(target, picks, one) for one in chosen for target, picks in _files(one, Path(out), form)]
     for target, _, _ in files:
         for path in [target, *(target.with_suffix(suffix) for suffix in form.beside)]:
-            if not form.write_folder:
-                refuse_existing(path, overwrite)
+            if path.exists() and not overwrite and not form.write_folder:
+                raise OutputError(f"{path} exists: let files be replaced, or choose another folder")
     written: list[Path] = []
     for target, picks, one in files:
         write_picks(

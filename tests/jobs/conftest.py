@@ -1,7 +1,6 @@
 """A small project on disk, to train on in seconds."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from balls import CLASSES, balls
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import write_picks
-from etpick.jobs import Job, JobQueue, Status, status
-
-TINY = {"patch_vx": 32, "batch": 2, "validations": 2, "seed": 3, "int8": False}
+from etpick.jobs import JobQueue
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +41,3 @@ def queue(tmp_path: Path) -> Iterator[JobQueue]:
         queue.stop(job)
     for job in queue.jobs():
         queue.kill(job)
-
-
-def wait_for(job: Job, when: Callable[[Status], bool], seconds: float = 120) -> Status:
-    """The job's status once it is as wanted; an assertion that shows it where that does not come."""
-    until = time.monotonic() + seconds
-    while not when(known := status(job)):
-        assert time.monotonic() < until, f"{known}\n{job.output}"
-        time.sleep(0.1)
-    return known
-
-
-def ended(known: Status) -> bool:
-    return known.state in ("done", "failed", "stopped")

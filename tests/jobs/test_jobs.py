@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import TINY, ended, wait_for
 
-from conftest import TINY, ended, wait_for
 from etpick.checkpoint import load_model
 from etpick.errors import InputError
 from etpick.jobs import JobQueue, process, status

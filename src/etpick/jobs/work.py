@@ -42,8 +42,10 @@ class Worker:
         self.job.tell("began")
         try:
             self._train() if self.job.kind == "train" else self._pick()
-        except (Interrupted, Stopped) as stopped:
-            self.job.tell("stopped", text=str(stopped))
+        except Interrupted as stopped:
+            self.job.tell("stopped", text=f"{str(stopped).partition(';')[0]}; its state is kept")
+        except Stopped:
+            self.job.tell("stopped", text="stopped; tomograms that are done keep their picks")
         except EtpickError as error:
             self.job.tell("failed", text=str(error))
         except MemoryError:
@@ -125,7 +127,7 @@ class Worker:
 
     def _heed(self) -> None:
         if self.should_stop():
-            raise Stopped("stopped; tomograms that are done keep their picks")
+            raise Stopped
 
     def _is_time(self) -> bool:
         if time.monotonic() - self.told < _EVERY_S:

@@ -32,7 +32,7 @@ class TrainingBoard:
                     self.chart = ui.plotly(charts.training_curves((), (), 1)).classes("w-full").style("height: 26rem")
                 with card().style("width: 25rem; flex: none"):
                     self.caption = hint("")
-                    self.picture = ui.image().classes("w-full rounded-borders").mark("validation-picture")
+                    self.picture = ui.image().props("no-transition").classes("w-full").mark("validation-picture")
                     _legend()
             self.log = ui.column().classes("w-full gap-1")
         self.list = ui.column().classes("w-full gap-2")

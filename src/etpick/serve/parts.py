@@ -18,6 +18,7 @@ STATE_COLORS: Final[Mapping[str, str]] = MappingProxyType({
     "failed": "negative",
 })  # fmt: skip
 FIELD: Final = "outlined dense options-dense"
+TABLE: Final = 'dense flat hide-pagination hide-selected-banner :rows-per-page-options="[0]"'
 
 
 def spoken(action: Callable[..., Any]) -> Callable[..., Any]:

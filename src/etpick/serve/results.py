@@ -34,12 +34,13 @@ class ModelFacts:
     f1: float | None
     labels: int
     steps: int
+    unfinished: bool = False
 
     @property
     def line(self) -> str:
         """`validation F1 0.93, 44 labels, 300 steps`."""
         f1 = "not validated" if self.f1 is None else f"validation F1 {self.f1:.3f}"
-        return f"{f1}, {self.labels} labels, {self.steps} steps"
+        return f"{f1}, {self.labels} labels, {'its training goes on' if self.unfinished else f'{self.steps} steps'}"
 
 
 class Results:
@@ -92,10 +93,11 @@ class Results:
     # --- models and picks --------------------------------------------------------------------------
 
     def models(self) -> list[ModelFacts]:
-        """Models that can pick, newest first."""
+        """Models that can pick, newest first; those whose training is not finished last."""
         folders = [p for p in (self.root / "models").glob("*") if (p / DESCRIPTION).is_file()]
         folders.sort(key=lambda p: (p / DESCRIPTION).stat().st_mtime, reverse=True)
-        return [facts for folder in folders if (facts := _facts(folder))]
+        found = [facts for folder in folders if (facts := _facts(folder))]
+        return sorted(found, key=lambda facts: facts.unfinished)
 
     def picked(self) -> dict[str, list[str]]:
         """The tomograms that each model has picked, by the model's name."""
@@ -177,6 +179,7 @@ def _facts(folder: Path) -> ModelFacts | None:
             folder.name, folder, tuple(c["name"] for c in content["classes"]),
             {c["name"]: float(c["threshold"]) for c in content["classes"]}, place.get("f1"),
             sum(on.get("labels", {}).values()), int(on.get("steps", 0)),
+            (folder / STATE).exists(),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,7 +16,7 @@ from etpick.exporting import Chosen, export_picks
 from etpick.io.formats.registry import BY_NAME
 from etpick.serve import reports
 from etpick.serve.frame import PAGES, frame, nothing_here, told
-from etpick.serve.parts import FIELD, card, hint, spoken, title
+from etpick.serve.parts import FIELD, TABLE, card, hint, spoken, title
 from etpick.serve.results import Results, results_of
 from etpick.serve.slices import Slices
 from etpick.serve.workspace import Workspace
@@ -81,7 +81,7 @@ class _Export:
         columns = [{"name": "tomogram", "label": "tomogram", "field": "tomogram", "align": "left"}]
         columns += [{"name": name, "label": name, "field": name, "align": "right"} for name in self.classes]
         self.table = ui.table(columns=columns, rows=rows, row_key="tomogram", selection="multiple").props(
-            'dense flat hide-pagination :rows-per-page-options="[0]"'
+            TABLE
         ).classes("w-full").style("max-height: 16rem")  # fmt: skip
         self.table.selected = list(rows)
         s = self.session

@@ -11,7 +11,7 @@ from etpick.errors import InputError
 from etpick.jobs import Status, TomogramDone
 from etpick.serve.board import bar_color, buttons, sentence, statuses
 from etpick.serve.frame import PAGES, frame, nothing_here, told
-from etpick.serve.parts import card, hint, minutes, spoken, state_chip, title
+from etpick.serve.parts import TABLE, card, hint, minutes, spoken, state_chip, title
 from etpick.serve.results import ModelFacts, Results, results_of
 from etpick.serve.slices import Slices
 from etpick.serve.workspace import Workspace
@@ -71,7 +71,7 @@ class _Pick:
                 {"name": "picked", "label": "", "field": "picked", "align": "left"},
             ],
             rows=[], row_key="name", selection="multiple",
-        ).props('dense flat hide-pagination :rows-per-page-options="[0]"').classes("w-full").style(
+        ).props(TABLE).classes("w-full").style(
             "max-height: 20rem"
         )  # fmt: skip
         self._list()
@@ -116,7 +116,7 @@ class _Pick:
             paths = [entries[name].path for name in names if stated[name] == spacing_A]
             self.results.queue.add(
                 "pick", model=self.chosen.folder, tomograms=paths, out=self.results.picked_folder(self.chosen.name),
-                candidates=True, report=True, overwrite=bool(done), spacing_A=spacing_A,
+                candidates=True, overwrite=bool(done), spacing_A=spacing_A,
                 edge_A=float(o["edge_A"] or 0), slab=bool(o["slab"]), gold=bool(o["gold"]),
             )  # fmt: skip
         self.board.update()

@@ -11,7 +11,7 @@ from etpick.config import TrainingConfig
 from etpick.errors import InputError
 from etpick.serve.board import TrainingBoard
 from etpick.serve.frame import PAGES, frame, nothing_here, told
-from etpick.serve.parts import card, hint, spoken, title
+from etpick.serve.parts import TABLE, card, hint, spoken, title
 from etpick.serve.results import TRAINING_MINUTES, Results, real_labels, results_of
 from etpick.serve.slices import Slices
 from etpick.serve.workspace import Workspace
@@ -114,9 +114,8 @@ def label_table(labels: Mapping[str, Mapping[str, int]], validating: list[str]) 
         for name, counts in labels.items()
         if sum(counts.values())
     ]
-    ui.table(
+    table = ui.table(
         columns=[{"name": n, "label": label, "field": n, "align": align} for n, label, align in columns], rows=rows,
         row_key="tomogram",
-    ).props('dense flat hide-pagination :rows-per-page-options="[0]" no-data-label="nothing is marked yet"').classes(
-        "w-full"
-    )  # fmt: skip
+    ).classes("w-full")  # fmt: skip
+    table.props(f'{TABLE} no-data-label="nothing is marked yet"')
