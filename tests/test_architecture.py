@@ -22,14 +22,14 @@ LAYERS = [
     {"checkpoint", "conversion", "doctor", "partial", "preparation", "inspection"},
     {"quantising"},
     {"engines"},
-    {"learner"},
+    {"learner", "batch"},
     {"resumption"},
     {"picking", "judging", "training"},
     {"comparing", "exporting"},
     {"curation"},
     {"report"},
     {"api", "extraction"},
-    {"demo", "jobs"},
+    {"demo", "desktop", "jobs"},
     {"serve"},
     {"cli"},
 ]
@@ -67,6 +67,6 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_etpick_and_its_command_line_loads_nothing_heavy() -> None:
-    heavy = {"torch", "scipy", "pandas", "matplotlib", "gemmi", "mrcfile", "jinja2"}
+    heavy = {"torch", "scipy", "pandas", "matplotlib", "gemmi", "mrcfile", "jinja2", "napari", "qtpy"}
     assert not heavy & loaded_by("import etpick")
     assert not heavy & loaded_by("import etpick.cli")

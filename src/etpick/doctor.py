@@ -20,6 +20,7 @@ EXTRAS: Final = {
     "cpu": "picking two to eight times as fast without a graphics card",
     "dev": "tests and linters of this project",
     "docs": "building this project's documentation",
+    "napari": "tomograms and picks in napari: etpick view, and a plugin",
     "serve": "the browser interface, etpick serve",
     "zarr": "tomograms and score maps as OME-Zarr",
 }

@@ -165,6 +165,15 @@ def test_display_changes_the_picture_and_not_the_place(page, serve, project):
     assert page.locator(".etpick-xy").get_attribute("data-slice") == "24"
 
 
+def test_a_tomogram_that_is_not_there_is_a_sentence_and_a_way_back(page, serve, project):
+    server = serve(project.parent, str(project))
+    page.goto(server.url)
+    page.goto(f"{server.address}/annotate/nonsense")
+    page.get_by_text("this tomogram is not in the project").wait_for()
+    page.get_by_role("button", name="Go to the project").click()
+    page.get_by_text("Are all particles marked?").wait_for()
+
+
 def test_strangers_and_paths_outside_are_turned_away(page, browser, serve, project):
     server = serve(project.parent, str(project))
     stranger = browser.new_context().new_page()

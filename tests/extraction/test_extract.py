@@ -87,6 +87,10 @@ def test_another_binning_of_the_tomogram_is_cut_at_the_same_places(sample: Sampl
         extract(bare, tmp_path / "binned", tmp_path / "wrong", box_vx=8)
     said = extract(bare, tmp_path / "binned", tmp_path / "said", box_vx=8, edge="pad", picks_spacing_A=10.0)
     assert said.count == len(rows)
+    for name, style in (("t1.star", "relion5"), ("t1.json", "copick"), ("t1.cxc", "chimerax")):
+        path = write_picks(tmp_path / name, sample.truth, style=style, tomogram_shape=sample.tomogram.shape)
+        with pytest.raises(InputError, match=f"{name} gives positions in Å, .* leave out --picks-spacing"):
+            extract(path, tmp_path / "binned", tmp_path / "wrong", box_vx=8, picks_spacing_A=10.0)
 
 
 def test_stack_and_zarr_hold_the_same_boxes_in_the_order_of_the_table(sample: Sample, tmp_path: Path) -> None:

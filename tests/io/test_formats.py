@@ -490,3 +490,31 @@ def test_a_file_beside_is_not_replaced_unasked(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.doc exists"):
         write_picks(tmp_path / "a.tbl", one)
     assert [p.name for p in tmp_path.iterdir()] == ["a.doc"] and (tmp_path / "a.doc").read_text() == "mine"
+
+
+def _relion4(path: Path, optics: str, groups: str = "1 2") -> Path:
+    rows = "\n".join(f"t_1 {n} 20 30 {group}" for n, group in enumerate(groups.split(), start=10))
+    path.write_text(
+        f"data_optics\n\nloop_\n{optics}\n\ndata_particles\n\nloop_\n_rlnTomoName #1\n_rlnCoordinateX #2\n"
+        f"_rlnCoordinateY #3\n_rlnCoordinateZ #4\n_rlnOpticsGroup #5\n{rows}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("optics", "spacing_A"),
+    [
+        ("_rlnOpticsGroup #1\n_rlnTomoTiltSeriesPixelSize #2\n1 2.5\n2 2.5", 2.5),
+        ("_rlnOpticsGroup #1\n_rlnTomoTiltSeriesPixelSize #2\n1 2.5\n2 1.7", None),
+        ("_rlnOpticsGroup #1\n_rlnImagePixelSize #2\n_rlnTomoSubtomogramBinning #3\n1 10 4\n2 5 2", 2.5),
+        ("_rlnOpticsGroup #1\n_rlnImagePixelSize #2\n1 10\n2 10", None),  # the boxes' alone says nothing
+    ],
+)
+def test_relion_4_states_the_spacing_where_it_is_unambiguous(
+    tmp_path: Path, optics: str, spacing_A: float | None
+) -> None:
+    path = _relion4(tmp_path / "p.star", optics)
+    assert read_picks(path).spacing_A == spacing_A
+    binned = read_picks(path, binning=4)
+    assert binned.spacing_A == (spacing_A and 4 * spacing_A)
+    np.testing.assert_allclose(binned.positions[0], [7.5, 5, 2.5])

@@ -18,6 +18,7 @@ from etpick.cli.pick import pick
 from etpick.cli.serve import serve
 from etpick.cli.simulate import demo, simulate
 from etpick.cli.train import init, train
+from etpick.cli.view import view
 from etpick.errors import EtpickError
 
 
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, correct, evaluate, compare, extract, convert, serve, info, check, doctor,
+    demo, simulate, init, train, pick, correct, serve, evaluate, compare, view, extract, convert, info, check, doctor,
     completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from etpick.cli.options import FILE, overwrite_option
 from etpick.io.formats.registry import BY_NAME
+
+if TYPE_CHECKING:
+    from etpick.conversion import Converted
 
 _STYLES = click.Choice(list(BY_NAME))
 
@@ -21,9 +24,10 @@ def _list_formats(context: click.Context, _: click.Parameter, value: bool) -> No
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="IN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--tomogram", type=FILE, help="the tomogram of the picks: tells its name, size and voxel size")
+@click.option("--tomogram", "tomograms", type=FILE, multiple=True, help="the tomogram of the picks: tells its name, "
+              "size and voxel size; for several, repeat it or name their folder")  # fmt: skip
 @click.option("--tomograms-star", type=FILE, help="RELION's tomograms.star, for the same; with several, say --name")
 @click.option("--name", help="the tomogram's name, to choose from a file about several and to write down")
 @click.option("--size", "size_xyz", nargs=3, type=click.IntRange(min=1), metavar="X Y Z",
@@ -40,14 +44,39 @@ def _list_formats(context: click.Context, _: click.Parameter, value: bool) -> No
 @click.option("--write-tomograms", type=FILE, help="also write a tomograms.star, to go with a RELION 5 file")
 @click.option("--formats", is_flag=True, is_eager=True, expose_value=False, callback=_list_formats,
               help="list the formats and leave")  # fmt: skip
+@click.option("--each", is_flag=True, help="write a file of each tomogram that IN is about into the folder OUT")
 @overwrite_option
-def convert(source: Path, target: Path, **options: Any) -> None:
+def convert(sources: tuple[Path, ...], target: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
     """Turn a pick file of one program into one of another.
 
     Endings tell the formats: .star is RELION 4 unless --to relion5 or warp, .json copick unless --to eman2. Between
     them lie voxels of one tomogram; what a format needs beside (its size, the Å per voxel) comes from --tomogram, or
     from --size and --spacing. OUT may be the folder of a copick run, with --to copick.
+
+    Several INs, --each for a file about several tomograms, or an OUT without an ending: OUT is a folder, and gets a
+    file of each tomogram, in the format --to names.
     """
     from etpick.conversion import convert as run
 
-    click.echo("\n".join(run(source, target, **options).lines()))
+    style = options["to_style"]
+    into_folder = not target.suffix and style is not None and BY_NAME[style].write_folder is None
+    each = options.pop("each") or len(sources) > 1 or into_folder
+    if each:
+        done = _each(sources, target, tomograms, options)
+    elif len(tomograms) > 1:
+        raise click.UsageError("one IN has one --tomogram; for a file about several tomograms add --each")
+    else:
+        done = [run(sources[0], target, tomogram=tomograms[0] if tomograms else None, **options)]
+    click.echo("\n".join(line for converted in done for line in converted.lines()))
+
+
+def _each(
+    sources: tuple[Path, ...], folder: Path, tomograms: tuple[Path, ...], options: dict[str, Any]
+) -> list[Converted]:
+    from etpick.batch import convert_all
+
+    if any([options.pop("name"), options.pop("write_tomograms")]):
+        raise click.UsageError("--name and --write-tomograms are for one tomogram: leave them out")
+    if (style := options.pop("to_style")) is None:
+        raise click.UsageError("say with --to which format the files in the folder OUT get")
+    return convert_all(sources, folder, to_style=style, tomograms=tomograms, **options)

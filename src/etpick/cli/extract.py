@@ -40,7 +40,7 @@ def _box(_: click.Context, __: click.Parameter, value: str) -> dict[str, Any]:
 @click.option("--project", type=FOLDER, help="RELION's project folder, from which paths in the STAR file count  "
               "[default: OUT]")  # fmt: skip
 @click.option("--picks-spacing", "picks_spacing_A", type=float, help="Å per voxel of the tomogram that was picked, "
-              "where the pick file does not say it and TOMOGRAMS have another; not for positions in Å "
+              "where the pick file does not say it and TOMOGRAMS have another; refused for positions in Å "
               "(RELION 5, copick)")  # fmt: skip
 @spacing_option
 @click.option("--resume", is_flag=True, help="go on with an extraction that was stopped")

@@ -66,7 +66,10 @@ def plan(
 
 def _in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None) -> Particles:
     """Particles in the voxels of a tomogram that may be binned otherwise than the one that was picked."""
-    stated_A = picks_spacing_A or read_table(file, tomogram=tomogram).spacing_A or tomogram.spacing_A
+    table = read_table(file, tomogram=tomogram)
+    if picks_spacing_A and table.in_A:
+        raise InputError(f"{file} gives positions in Å, which are the same at every binning: leave out --picks-spacing")
+    stated_A = picks_spacing_A or table.spacing_A or tomogram.spacing_A
     particles = read_picks(file, tomogram=tomogram, spacing_A=stated_A)
     scale = 1.0 if same_spacing(stated_A, tomogram.spacing_A) else stated_A / tomogram.spacing_A
     return replace(

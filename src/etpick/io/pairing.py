@@ -70,7 +70,7 @@ def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
         raise InputError(f"no pick file {file}: nothing is there")
     if len(names) == 1:
         return dict.fromkeys(names.values(), file)
-    stated = _tomograms_in(file)
+    stated = {tomogram_name(name) for name in tomograms_in(file)}
     if len(stated) < 2:
         raise InputError(
             f"{file} does not say which of the {len(names)} tomograms its picks are in: give one tomogram, or a "
@@ -79,8 +79,8 @@ def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
     return {path: file for name, path in names.items() if any(belongs_to(name, other) for other in stated)}
 
 
-def _tomograms_in(file: Path) -> set[str]:
-    """The names that a pick file gives in its rows."""
+def tomograms_in(file: Path, style: str | None = None) -> list[str]:
+    """The names of tomograms that a pick file gives in its rows, as written, each once; raises InputError."""
     anywhere = Grid((1, 1, 1), 1.0)  # only the names are wanted
-    table = format_to_read(file).read(file, anywhere)
-    return set() if table.tomograms is None else {tomogram_name(str(name)) for name in table.tomograms}
+    table = format_to_read(file, style).read(file, anywhere)
+    return [] if table.tomograms is None else list(dict.fromkeys(str(name) for name in table.tomograms))

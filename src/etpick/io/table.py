@@ -54,7 +54,7 @@ class PickTable:
     """One row per pick. positions: (n, 3) zyx voxels of the tomogram. labels: (n,) as written, "" where none.
 
     scores and class_probability: (n,) or None; angles: (n, 3) or None; tomograms: (n,) names or None;
-    spacing_A: of the tomogram's voxels, where the file says so.
+    spacing_A: of the tomogram's voxels, where the file says so. in_A: whether the file gives positions in Å.
     """
 
     positions: FloatArray
@@ -64,6 +64,7 @@ class PickTable:
     angles: FloatArray | None = None
     tomograms: NDArray[np.str_] | None = None
     spacing_A: float | None = None
+    in_A: bool = False
 
     def __len__(self) -> int:
         return len(self.positions)

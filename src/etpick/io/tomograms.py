@@ -48,7 +48,7 @@ READERS: Mapping[str, Callable[[Path], Stored]] = MappingProxyType({
 })  # fmt: skip
 """By suffix; the longest that fits is taken."""
 
-_SEARCHED = tuple(s for s in READERS if s not in (".st", ".em", ".tif", ".tiff") and not s.startswith(".map"))
+SEARCHED = tuple(s for s in READERS if s not in (".st", ".em", ".tif", ".tiff") and not s.startswith(".map"))
 """Looked for in folders, where .st are tilt series, .map and .em density maps or motive lists, .tif mostly movies;
 those are opened by name."""
 
@@ -163,9 +163,9 @@ def _existing(path: Path) -> Path:
 
 def _in_folder(folder: Path) -> list[Path]:
     here = [p for p in folder.iterdir() if (p.is_file() or _is_zarr(p)) and not p.name.startswith(".")]
-    found = [path for path in here if _suffix(path, _SEARCHED)]
+    found = [path for path in here if _suffix(path, SEARCHED)]
     if not found:
-        raise InputError(f"no tomogram in {folder}: looked for {', '.join(_SEARCHED)} among {len(here)} files")
+        raise InputError(f"no tomogram in {folder}: looked for {', '.join(SEARCHED)} among {len(here)} files")
     return sorted(found, key=_natural)
 
 

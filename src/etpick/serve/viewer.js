@@ -149,16 +149,23 @@ export default {
       this.waiting.set(address, controller);
       try {
         const answer = await fetch(address, { signal: controller.signal });
+        if (answer.status === 403) throw new Error("The server has been started anew: open the link that it has printed.");
         if (!answer.ok) throw new Error((await answer.json()).detail || answer.statusText);
         this.keep(address, await createImageBitmap(await answer.blob()));
       } catch (error) {
-        if (error.name !== "AbortError") this.$emit("trouble", { message: String(error.message || error) });
+        if (error.name !== "AbortError") this.trouble(String(error.message || error));
         return;
       } finally {
         if (this.waiting.get(address) === controller) this.waiting.delete(address);
       }
       this.draw();
       this.ahead();
+    },
+    trouble(message) { // once, not for every slice that is asked for
+      if (message === this.told && performance.now() - this.toldAt < 10000) return;
+      this.told = message;
+      this.toldAt = performance.now();
+      this.$emit("trouble", { message });
     },
     request() {
       if (!this.fitted) return;

@@ -70,6 +70,7 @@ def _joined(tables: Sequence[PickTable]) -> PickTable:
         angles=np.concatenate(angles) if len(angles) == len(tables) else None,
         tomograms=tables[0].tomograms if len(tables) == 1 else None,
         spacing_A=stated.pop() if len(stated) == 1 else None,
+        in_A=True,
     )
 
 
@@ -103,6 +104,7 @@ def _read_file(path: Path, grid: Grid) -> PickTable:
         angles=angles_of_matrices(matrices[:, :3, :3]) if oriented else None,
         tomograms=np.full(len(points), content["run_name"]) if content.get("run_name") else None,
         spacing_A=grid.spacing_A,
+        in_A=True,
     )
 
 

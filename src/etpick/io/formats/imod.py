@@ -18,8 +18,9 @@ from __future__ import annotations
 import csv
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from etpick.errors import InputError
 from etpick.io.formats.base import WriteOptions, class_order, finite, numbers_as_labels, read_lines
 from etpick.io.table import Grid, PickTable, belongs_to
 from etpick.orientation import from_tom, to_tom
-from etpick.types import FloatArray, Particles
+from etpick.types import FloatArray, ParticleClass, Particles
 
 if TYPE_CHECKING:
     from imodmodel import ImodModel
@@ -71,8 +72,14 @@ def _indices(points: FloatArray) -> FloatArray:
     return np.asarray(points.reshape(-1, 3)[:, ::-1] - _CENTRE_OF_FIRST, dtype=np.float64)
 
 
-def write_model(path: Path, particles: Particles, options: WriteOptions) -> None:
-    """Write an object of scattered points for each class; x, y, z are 32-bit floats."""
+def write_model(
+    path: Path, particles: Particles, options: WriteOptions, looks: Mapping[str, ParticleClass] | None = None
+) -> None:
+    """Write an object of scattered points for each class; x, y, z are 32-bit floats.
+
+    `looks` tell colours, and diameters that become the radius of points, whole voxels of at least 1; they need
+    particles with a spacing. Without, points are green and 4 voxels in radius.
+    """
     from imodmodel.models import Contour, ContourHeader, ImodModel, ModelHeader, Object, ObjectHeader
 
     points = (options.voxels(particles) + _CENTRE_OF_FIRST)[:, ::-1]
@@ -81,7 +88,8 @@ def write_model(path: Path, particles: Particles, options: WriteOptions) -> None
     for name in sorted({str(name) for name in particles.classes}, key=lambda name: order[name]):
         chosen = points[particles.classes == name]
         contour = Contour(header=ContourHeader(psize=len(chosen)), points=chosen)
-        header = ObjectHeader(name=name, contsize=1, flags=_SCATTERED, pdrawsize=4)
+        look = {} if looks is None else _look(looks[name], options.known_spacing_A(particles, "3dmod"))
+        header = ObjectHeader(name=name, contsize=1, flags=_SCATTERED, **{"pdrawsize": 4, **look})
         objects.append(Object(header=header, contours=[contour]))
     z, y, x = np.round(np.array(options.tomogram_shape or (0, 0, 0)) * options.binning).astype(int).tolist()
     header = ModelHeader(xmax=x, ymax=y, zmax=z, objsize=len(objects))
@@ -90,6 +98,13 @@ def write_model(path: Path, particles: Particles, options: WriteOptions) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # imodmodel calls what pydantic has renamed
         ImodModel(header=header, objects=objects).to_file(path)
+
+
+def _look(look: ParticleClass, spacing_A: float) -> dict[str, Any]:
+    """Colour and radius of an object's points, as its header says them."""
+    rgb = [int(look.color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    radius_vx = max(1, round(look.diameter_A / 2 / spacing_A))
+    return {"pdrawsize": radius_vx, **dict(zip(("red", "green", "blue"), rgb, strict=True))}
 
 
 def read_points(path: Path, grid: Grid) -> PickTable:

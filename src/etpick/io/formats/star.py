@@ -53,6 +53,7 @@ _ALL_ANGLES = (
 _SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
 _NAMES = ("rlnTomoName", "rlnMicrographName", "wrpSourceName")
 _PIXEL_SIZES = ("rlnTomoTiltSeriesPixelSize", "rlnPixelSize")
+_BOX_PIXEL, _BOX_BINNING = "rlnImagePixelSize", "rlnTomoSubtomogramBinning"
 _CLASS_NAME, _CLASS_NUMBER = "etpickClassName", "rlnClassNumber"
 _SCORE, _PROBABILITY = "rlnAutopickFigureOfMerit", "etpickClassProbability"
 
@@ -76,7 +77,8 @@ def read_star(path: Path, grid: Grid) -> PickTable:
         class_probability=_numbers(path, frame, _PROBABILITY) if _PROBABILITY in frame else None,
         angles=_angles(path, frame),
         tomograms=None if tomograms is None else np.array([str(name) for name in tomograms], dtype=np.str_),
-        spacing_A=grid.stated(pixel) if set(_VOXELS) <= set(frame.columns) and not _is_centred(frame) else None,
+        spacing_A=grid.stated(pixel) if _is_in_voxels(frame) else None,
+        in_A=not _is_in_voxels(frame),
     )
 
 
@@ -107,6 +109,10 @@ def _particles(path: Path, blocks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _is_centred(frame: pd.DataFrame) -> bool:
     return set(_CENTRED) <= set(frame.columns)
+
+
+def _is_in_voxels(frame: pd.DataFrame) -> bool:
+    return set(_VOXELS) <= set(frame.columns) and not _is_centred(frame)
 
 
 def _positions(path: Path, frame: pd.DataFrame, grid: Grid) -> FloatArray:
@@ -168,12 +174,24 @@ def _numbers(path: Path, frame: pd.DataFrame, column: str) -> FloatArray:
 
 
 def _pixel_size(blocks: Mapping[str, pd.DataFrame], particles: pd.DataFrame) -> float | None:
-    """Å per voxel of the unbinned tomogram, where the particles or the optics groups say so."""
+    """Å per voxel of the unbinned tomogram, where the particles or the optics groups say so, and say one.
+
+    The pixel size of boxes counts only together with their binning.
+    """
     for frame in (particles, *blocks.values()):
         for column in _PIXEL_SIZES:
             if column in frame and len(frame):
-                return float(frame[column].iloc[0])
+                return _the_only(frame[column])
+        if {_BOX_PIXEL, _BOX_BINNING} <= set(frame.columns) and len(frame):
+            return _the_only(frame[_BOX_PIXEL].astype(float) / frame[_BOX_BINNING].astype(float))
     return None
+
+
+def _the_only(values: pd.Series) -> float | None:
+    """The value that all have to a thousandth, or None: groups of several pixel sizes speak of several tomograms."""
+    numbers = np.asarray(values, dtype=np.float64)
+    same = numbers[0] > 0 and np.allclose(numbers, numbers[0], rtol=1e-3, atol=0)
+    return float(numbers[0]) if same else None
 
 
 def write_relion4(path: Path, particles: Particles, options: WriteOptions) -> None:

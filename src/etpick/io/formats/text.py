@@ -42,6 +42,20 @@ def read_text(path: Path, grid: Grid) -> PickTable:
     return _table(path, columns, grid)
 
 
+def has_positions(path: Path) -> bool:
+    """Whether the first line names columns x, y, z, or holds three numbers with or without a class before."""
+    try:
+        first = next(_rows(path), None)
+    except InputError:
+        return False
+    if first is None:
+        return False
+    names = _header(first.fields)
+    if names is not None:
+        return set(_POSITION) <= set(names)
+    return len(first.fields) in (3, 4) and all(_is_number(field) for field in first.fields[-3:])
+
+
 @dataclass(frozen=True)
 class _Line:
     number: int

@@ -8,6 +8,7 @@ from typing import Final
 
 from nicegui import ui
 
+from etpick.errors import EtpickError
 from etpick.serve.annotation import Changes, Document, Pick
 from etpick.serve.display import MOST_SLICES, Display
 from etpick.serve.frame import PAGES, frame, nothing_here, told
@@ -44,8 +45,10 @@ def _page(workspace: Workspace, key: str | None) -> None:
         if not readable:
             nothing_here("No tomogram to look at yet.", "Open or make a project", lambda: ui.navigate.to("/"))
             return
-        with told():
+        try:
             _Annotate(workspace, key or readable[0].key)
+        except EtpickError as error:
+            nothing_here(str(error), "Go to the project", lambda: ui.navigate.to("/"))
 
 
 class _Annotate:

@@ -1,0 +1,81 @@
+"""How much of the machine training uses: a step's time against its arithmetic at the rate of a large matrix product.
+
+Trains on the phantom for some steps and takes the median time between steps once batches come in turn; then the same
+network learns from one batch again and again, without loader and augmentation. A step's arithmetic is counted once
+forward and twice backward.
+
+python benchmarks/training_speed.py [--network fast] [--steps 80]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import suppress
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from common import keep, phantom_dataset
+from etpick.checkpoint import make_network
+from etpick.config import recipe
+from etpick.data import Sampler
+from etpick.engine import choose_device, computes_in_bfloat16
+from etpick.preparation import prepare
+from etpick.training import Interrupted, train_model
+from speed import ceilings, median_seconds
+
+WARM = 20
+
+
+def in_the_loop(network: str, steps: int) -> float:
+    """Seconds between steps of a real training, stopped before it validates."""
+    times: list[float] = []
+
+    def note(progress: object) -> None:
+        times.append(time.perf_counter())
+
+    with suppress(Interrupted):
+        train_model(
+            phantom_dataset(), recipe(network, steps=100_000, validations=1), on_progress=note,
+            should_stop=lambda: len(times) > steps,
+        )  # fmt: skip
+    return float(np.median(np.diff(times[WARM:])))
+
+
+def alone(network: str) -> tuple[float, float]:
+    """Seconds of a step on a batch that lies ready, and its arithmetic in GFLOP."""
+    from etpick.learner import Learner
+
+    config, device = recipe(network), choose_device("auto")
+    prepared = prepare(phantom_dataset(), config, lambda line: None)
+    widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
+    learner = Learner(config, len(prepared.classes), device)
+    batch = Sampler(prepared.sources, widths, config, learner.network.stride, np.zeros((0, 4))).batch(0)
+    seconds = median_seconds(lambda: learner.step(batch, 0, 1e-4), 10)
+    with FlopCounterMode(display=False) as counter:
+        make_network(config, len(prepared.classes))(torch.zeros(config.batch, 1, *(config.patch_vx,) * 3))
+    return seconds, 3 * counter.get_total_flops() / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="fast", choices=["fast", "paper"])
+    parser.add_argument("--steps", type=int, default=80)
+    args = parser.parse_args()
+    rates = ceilings()
+    loop = in_the_loop(args.network, args.steps)
+    step, gflop = alone(args.network)
+    least = gflop / rates["matrix_gflops"]
+    result = {
+        "step in training / s": loop, "step on a batch that lies ready / s": step, "arithmetic / GFLOP": gflop,
+        "share of the matrix product's rate, in training": least / loop,
+        "share of the matrix product's rate, network alone": least / step,
+        "bfloat16": computes_in_bfloat16(choose_device("auto")), "ceilings": rates,
+    }  # fmt: skip
+    keep(f"training-speed-{args.network}", {"protocol": __doc__} | result)
+
+
+if __name__ == "__main__":
+    main()
