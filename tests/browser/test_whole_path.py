@@ -18,7 +18,7 @@ from etpick.jobs import JobQueue, process, status
 from etpick.types import NEGATIVE
 
 MARKED = 30
-STEPS = 10  # enough for dark balls
+STEPS = 7  # enough for dark balls
 SOON = 150_000  # ms: a training on a machine that has much else to do
 
 

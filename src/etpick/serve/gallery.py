@@ -60,15 +60,15 @@ class Gallery:
         self.grid.mark("gallery")
 
     def _controls(self) -> None:
-        with ui.row().classes("w-full items-center gap-2"):
+        with ui.row().classes("w-full items-center no-wrap").style("gap: 8px"):
             self.order = ui.select(dict(_ORDERS), value="best", on_change=self.reload).props(_SMALL).mark("order")
             self.which = ui.select(dict(_WHICH), value="shown", on_change=self.reload).props(_SMALL).mark("which")
             self.plane = ui.toggle(list(get_args(Plane)), value="xy", on_change=self._turn).props("dense no-caps")
             ui.space()
             self.back = ui.button(icon="chevron_left", on_click=lambda: self._go(-1)).props("flat dense round")
-            self.where = ui.label().classes("text-caption")
+            self.where = ui.label().classes("text-caption").style("white-space: nowrap")
             self.forth = ui.button(icon="chevron_right", on_click=lambda: self._go(1)).props("flat dense round")
-        with ui.row().classes("w-full items-center gap-2"):
+        with ui.row().classes("w-full items-center no-wrap").style("gap: 8px"):
             hint("A click")
             self.verb = ui.toggle({"reject": "rejects", "accept": "accepts"}, value="reject").props("dense no-caps")
             ui.space()
