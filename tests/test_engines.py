@@ -165,6 +165,16 @@ def test_what_cannot_be_had_is_said(folder, tmp_path, monkeypatch):
     assert picked(tmp_path).engine == "PyTorch on cpu, float32"
 
 
+def test_a_copy_is_judged_on_no_more_than_is_picked_in_minutes():
+    class Sized:
+        def __init__(self, edge):
+            self.volume = np.broadcast_to(np.float32(0), (edge, edge, edge))
+
+    large, small = Sized(1000), Sized(100)
+    assert quantising._affordable([large, small]) == [large]
+    assert quantising._affordable([small, small, large]) == [small, small]
+
+
 def test_info_tells_of_the_copy(folder):
     assert any("int8 copy: F1" in line and "by validation" in line for line in api.info([folder]))
 

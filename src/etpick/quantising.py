@@ -35,6 +35,7 @@ ALLOWED_LOSS: Final = 0.005  # of the localisation F1 on validation, or one part
 ALLOWED_DISAGREEMENT: Final = 0.02  # where nothing is labelled: 1 − F1 of the picks against those in float
 WORTH_VX: Final = 20_000_000  # a tomogram of fewer voxels is picked before a copy is made
 _CPU: Final = torch.device("cpu")
+_MOST_JUDGED_VX: Final = 150_000_000
 _TILES: Final = 12
 _TILE_VX: Final = 96
 _JUDGED_VX: Final = (128, 256, 256)  # of a tomogram without labels
@@ -96,7 +97,8 @@ def quantise(
     Convolutions at both ends of the network stay in float, more and more of them, until at most ALLOWED_LOSS of
     the localisation F1 is lost; the record says so where it never is. NNCF's post-training quantisation.
     """
-    count = sum(len(v.truth) for v in judged)
+    judged = _affordable(judged)
+    count = max(1, sum(len(v.truth) for v in judged))
     return _first_accepted(model, folder, volumes, names, judged, max(ALLOWED_LOSS, 1.01 / count), "validation")
 
 
@@ -133,6 +135,12 @@ def _first_accepted(
         _replace_graph(graph, folder)
     write_json(folder / RECORD, asdict(record))
     return record
+
+
+def _affordable(judged: Sequence[ValidationVolume]) -> list[ValidationVolume]:
+    """The first volumes, of no more voxels than are picked in a minute or two; at least one."""
+    sizes = np.cumsum([np.prod(v.volume.shape) for v in judged])
+    return list(judged[: max(1, int((sizes <= _MOST_JUDGED_VX).sum()))])
 
 
 def _f1(model: Model, engine: Engine, judged: Sequence[ValidationVolume]) -> float:
