@@ -3,13 +3,15 @@
 import json
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_annotating import VIEWER, click_at, open_annotation, wait_for_picks
 
-from balls import CLASSES, balls
+from balls import CLASSES as SAME_COLORS
+from balls import balls
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
@@ -17,6 +19,7 @@ from etpick.io.project_edit import new_project, set_picks, set_validation
 from etpick.jobs import JobQueue, process, status
 from etpick.types import NEGATIVE
 
+CLASSES = [replace(c, color=color) for c, color in zip(SAME_COLORS, ("#e41a1c", "#377eb8"), strict=True)]
 MARKED = 30
 STEPS = 7  # enough for dark balls
 SOON = 150_000  # ms: a training on a machine that has much else to do
@@ -140,7 +143,11 @@ def curate(page, server, folder):
     slider.focus()
     for _ in range(4):
         page.keyboard.press("PageDown")  # by tenths, while circles and counts follow
-    page.wait_for_function(f"{VIEWER}.minScore === -1 && {VIEWER}.marks.size > 5")
+    for _ in range(100):
+        if (folder / "picked" / "model-1" / "reviewed" / "filters.json").exists():
+            break
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(500)
     threshold = page.locator("input[type=number]").first
     threshold.fill("0.02")
     threshold.press("Enter")

@@ -102,11 +102,6 @@ class Gallery:
     async def _turn(self) -> None:
         """Draw the page."""
         rows = self.shown
-        pages = max(1, math.ceil(len(self.rows) / PAGE))
-        first = self.page * PAGE
-        self.where.text = f"{first + 1}–{first + len(rows)} of {len(self.rows)}" if rows else "none"
-        self.back.set_enabled(self.page > 0)
-        self.forth.set_enabled(self.page < pages - 1)
         plane = cast(Plane, self.plane.value)
         tiles = [self._tile(row) for row in rows]
         sheet = await run.io_bound(sprite_sheet, tiles, plane=plane, columns=COLUMNS, tile_px=TILE_PX)
@@ -121,6 +116,14 @@ class Gallery:
             if not rows:
                 with ui.element("div").style("grid-column: 1 / -1"):
                     hint("No picks here. Lower the threshold, widen the filters, or choose other picks above.")
+        self._tell_page()
+
+    def _tell_page(self) -> None:
+        """Which of how many are drawn."""
+        first, count = self.page * PAGE, len(self.rows)
+        self.where.text = f"{first + 1}–{first + len(self.shown)} of {count}" if self.shown else "none"
+        self.back.set_enabled(self.page > 0)
+        self.forth.set_enabled(first + PAGE < count)
 
     def _tile(self, row: Row) -> Tile:
         name, number = row

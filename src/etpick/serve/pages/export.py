@@ -136,13 +136,14 @@ class _Export:
         self.result.clear()
         with self.result, card():
             with ui.row().classes("w-full items-center"):
-                title(f"{len(files)} file{'s' if len(files) != 1 else ''} in {folder}")
+                title(f"{len(files)} file{'s' if len(files) != 1 else ''} written")
                 ui.space()
                 archive = f"{folder.name}.zip"
                 ui.button(
                     "Download as a zip", icon="download",
                     on_click=lambda: ui.download.content(zipped(files, folder), archive),
                 ).props("outline no-caps").mark("download")  # fmt: skip
+            hint(str(folder))
             for path in files:
                 ui.label(path.relative_to(folder).as_posix()).classes("text-body2 text-mono").mark("written")
             ui.code(_beginning(files[0]), language="text").classes("w-full") if files else None
@@ -212,6 +213,6 @@ def _beginning(path: Path) -> str:
     """The first lines of a text file, to see that it is right."""
     content = path.read_bytes()[:2000]
     try:
-        return "\n".join(content.decode("utf-8").splitlines()[:14])
+        return "\n".join(content.decode("utf-8").splitlines()[:30])
     except UnicodeDecodeError:
         return f"{path.name}: {path.stat().st_size} bytes"
