@@ -25,10 +25,11 @@ LAYERS = [
     {"learner", "batch"},
     {"resumption"},
     {"picking", "judging", "training"},
-    {"comparing"},
+    {"comparing", "exporting"},
+    {"curation"},
     {"report"},
     {"api", "extraction"},
-    {"demo", "desktop"},
+    {"demo", "desktop", "jobs"},
     {"serve"},
     {"cli"},
 ]

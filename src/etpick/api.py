@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from numpy.typing import NDArray
 
 from etpick.checkpoint import DESCRIPTION, Model, load_model, stored_config
 from etpick.comparing import Compared
 from etpick.config import PickingConfig, TrainingConfig, build, recipe
+from etpick.curation.project import Correction, correct_project
+from etpick.curation.review import CANDIDATES
+from etpick.curation.rounds import Round, undo_round
 from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
@@ -33,8 +36,10 @@ from etpick.report.build import evaluation_report
 from etpick.report.compared import comparison_report
 from etpick.report.page import Report, write_report
 from etpick.report.picked import picking_report
-from etpick.training import OnProgress, train_model
+from etpick.training import OnProgress, OnValidated, train_model
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, Volume
+
+LEAST_CANDIDATE: Final = 0.01  # of a score; what is less likely need not be looked at
 
 
 def train(
@@ -46,6 +51,7 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_validated: OnValidated | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> Model:
@@ -53,7 +59,8 @@ def train(
 
     With `out` the model is kept in that folder. `options` are fields of `etpick.config.TrainingConfig`,
     for example max_minutes, steps, seed; None leaves a default, or with `resume` what the training began
-    with. The network is `fast` unless said otherwise. Raises EtpickError.
+    with. The network is `fast` unless said otherwise. `on_validated` is shown the picks of each validation.
+    Raises EtpickError.
     """
     dataset = project if isinstance(project, Dataset) else load_project(project)
     folder = None if out is None else Path(out)
@@ -65,7 +72,7 @@ def train(
         config = recipe(network or "fast", **options)
     return train_model(
         dataset, config, folder, resume=resume, overwrite=overwrite, device=device,
-        on_progress=on_progress, should_stop=should_stop,
+        on_progress=on_progress, on_validated=on_validated, should_stop=should_stop,
     )  # fmt: skip
 
 
@@ -115,6 +122,7 @@ def pick_files(
     mask: Path | str | None = None,
     avoid_mask: Path | str | None = None,
     report: bool = False,
+    candidates: bool = False,
     score_maps: Literal["mrc", "zarr"] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -128,15 +136,16 @@ def pick_files(
 
     `star_style` is relion4 or warp (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
     `mask` and `avoid_mask` (see `pick`) are files for a single tomogram, or folders with masks of the tomograms'
-    names. `report` adds OUT/NAME.html, a page of pictures and counts to look at; `score_maps` OUT/NAME_scores.mrc
-    with the chance of any particle, or .zarr with each class's as well, at the network's resolution. `resume`
+    names. `report` adds OUT/NAME.html, a page of pictures and counts to look at; `candidates` OUT/candidates/NAME.csv
+    with what lies below the thresholds, too, to choose others by looking; `score_maps` OUT/NAME_scores.mrc with the
+    chance of any particle, or .zarr with each class's as well, at the network's resolution. `resume`
     passes over tomograms whose files are there already. Nothing is picked where a file would be overwritten, two
     tomograms share a name, or a mask is missing. A tomogram that cannot be read is left out and named in the
     InputError raised at the end.
     """
     picker = Picker(load_model(model), on_message=on_message, **options)
     paths, folder = find_tomograms(tomograms), Path(out)
-    targets = {path: _targets(path, folder, report, score_maps) for path in paths}
+    targets = {path: _targets(path, folder, candidates, report, score_maps) for path in paths}
     _check_targets(targets)
     if resume:
         paths = [p for p in paths if not all(t.exists() for t in targets[p])]
@@ -166,6 +175,9 @@ def pick_files(
                 target, found.picks, tomogram_shape=tomogram.shape, classes=names, overwrite=overwrite,
                 style=star_style if target is star else None, binning=star_binning if target is star else 1.0,
             )  # fmt: skip
+        if candidates:
+            every = found.all.select(found.all.scores >= LEAST_CANDIDATE) if found.all.scores is not None else found.all
+            write_picks(others.pop(0), every, classes=names, overwrite=overwrite)
         for target in others[: int(report)]:
             choices = _choices(picker.config, mask=allowed.get(path), avoid_mask=avoided.get(path))
             write_report(target, picking_report(tomogram, found, picker.model, choices), overwrite=overwrite)
@@ -178,9 +190,12 @@ def pick_files(
     return done
 
 
-def _targets(path: Path, folder: Path, report: bool, score_maps: str | None) -> tuple[Path, ...]:
-    endings = [".csv", ".star", *([".html"] if report else []), *([f"_scores.{score_maps}"] if score_maps else [])]
-    return tuple(folder / f"{tomogram_name(path)}{ending}" for ending in endings)
+def _targets(path: Path, folder: Path, candidates: bool, report: bool, score_maps: str | None) -> tuple[Path, ...]:
+    name = tomogram_name(path)
+    more = [folder / CANDIDATES / f"{name}.csv"] if candidates else []
+    more += [folder / f"{name}.html"] if report else []
+    more += [folder / f"{name}_scores.{score_maps}"] if score_maps else []
+    return (folder / f"{name}.csv", folder / f"{name}.star", *more)
 
 
 @contextmanager
@@ -262,6 +277,26 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
         int8 = read_int8(model, path)
         lines += [*model.lines(), *([f"  {int8.line()}"] if int8 else []), ""]
     return lines[:-1]
+
+
+def correct(
+    project: Path | str, picked: Path | str, *, tomograms: Sequence[Path | str] = (), partial: bool = False,
+    write: bool = True,
+) -> Correction:  # fmt: skip
+    """Join what was said of the picks in a folder, PICKED/reviewed/NAME.csv, to the labels of a project.
+
+    Accepted picks become labels, rejected ones (`not-a-particle`) places to learn as background, in picks/NAME.csv
+    beside the project file; what is labelled already is not added again. `tomograms` are files or folders with those
+    that the project does not list. `partial` declares its labels partial. Without `write` nothing is changed, and
+    the answer says what would be. Raises EtpickError.
+    """
+    paths = {tomogram_name(path): path for path in find_tomograms(tomograms)} if tomograms else {}
+    return correct_project(Path(project), Path(picked), tomograms=paths, partial=partial, write=write)
+
+
+def undo_correction(project: Path | str) -> Round:
+    """Put a project's files back as they were before the last `correct`. Raises InputError where that loses work."""
+    return undo_round(Path(project).resolve().parent)
 
 
 def write_comparison(

@@ -46,7 +46,7 @@ from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
 from etpick.quantising import can_quantise, quantise
 from etpick.resumption import check_folder, pack, refuse_changed, unpack
-from etpick.types import Dataset
+from etpick.types import Dataset, ParticleClass, Particles
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
@@ -70,6 +70,25 @@ class TrainingProgress:
 OnProgress = Callable[[TrainingProgress], None]
 
 
+@dataclass(frozen=True, eq=False)
+class Validated:
+    """What the averaged weights pick in the validation volumes after a step, and what is labelled there.
+
+    picks and truths: one for each of the volumes, in its working voxels of `spacing_A`. `f1` is of localisation.
+    """
+
+    step: int
+    f1: float
+    spacing_A: float
+    classes: tuple[ParticleClass, ...]
+    volumes: tuple[Readable, ...]
+    picks: tuple[Particles, ...]
+    truths: tuple[Particles, ...]
+
+
+OnValidated = Callable[[Validated], None]
+
+
 class Interrupted(TrainingError):
     """Training was asked to stop; its state is saved."""
 
@@ -83,6 +102,7 @@ def train_model(
     overwrite: bool = False,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_validated: OnValidated | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Model:
     """Train on a labelled data set and return the best model; with a folder, keep it there.
@@ -95,7 +115,7 @@ def train_model(
     check_folder(folder, resume, overwrite)
     if folder is not None:
         make_folder(folder)
-    trainer = Trainer(dataset, config, folder, choose_device(device), on_progress)
+    trainer = Trainer(dataset, config, folder, choose_device(device), on_progress, on_validated)
     if resume:
         trainer.restore()
     elif folder is not None:
@@ -124,11 +144,12 @@ class Trainer:
 
     def __init__(
         self, dataset: Dataset, config: TrainingConfig, folder: Path | None, device: torch.device,
-        on_progress: OnProgress | None,
+        on_progress: OnProgress | None, on_validated: OnValidated | None = None,
     ) -> None:  # fmt: skip
         self.partial = dataset.partial_labels
         self.config, self.folder, self.device = config, folder, device
         self.on_progress = on_progress or (lambda progress: None)
+        self.on_validated = on_validated
         self.prepared: Prepared = prepare(dataset, config, self._say)
         self.sources = list(self.prepared.sources)
         self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
@@ -269,7 +290,15 @@ class Trainer:
         for v, candidates in zip(p.validation, self._search([v.volume for v in p.validation]), strict=True):
             found.append(candidates.select(v.inside.contains(candidates.positions)))
         truths = [v.truth for v in p.validation]
-        return validate(found, truths, p.classes, p.spacing_A, self.config.alpha, partial=self.partial)
+        result = validate(found, truths, p.classes, p.spacing_A, self.config.alpha, partial=self.partial)
+        if self.on_validated:
+            self.on_validated(
+                Validated(
+                    self.state.step, result.evaluation.localisation.f1, p.spacing_A, p.classes,
+                    tuple(v.volume for v in p.validation), tuple(result.decision(c) for c in found), tuple(truths),
+                )
+            )  # fmt: skip
+        return result
 
     def _search(self, volumes: Sequence[Readable]) -> Iterator[Candidates]:
         """Candidates of volumes, by the averaged weights."""

@@ -10,6 +10,7 @@ import click
 from etpick import __version__
 from etpick.cli.compare import compare
 from etpick.cli.convert import convert
+from etpick.cli.correct import correct
 from etpick.cli.extract import extract
 from etpick.cli.judge import check, evaluate, info
 from etpick.cli.machine import completion, doctor
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, serve, evaluate, compare, view, extract, convert, info, check, doctor,
+    demo, simulate, init, train, pick, correct, serve, evaluate, compare, view, extract, convert, info, check, doctor,
     completion,
 ):  # fmt: skip
     main.add_command(_command)

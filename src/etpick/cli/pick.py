@@ -31,6 +31,8 @@ from etpick.config import PickingConfig
               "likewise a folder")  # fmt: skip
 @from_config(PickingConfig, "avoid_margin_A")
 @click.option("--report", is_flag=True, help="also write OUT/NAME.html: pictures of picks and zones, scores, counts")
+@click.option("--candidates", is_flag=True, help="also write OUT/candidates/NAME.csv with what lies below the "
+              "thresholds, to choose others by looking")  # fmt: skip
 @click.option("--score-maps", type=click.Choice(["mrc", "zarr"]), help="also write OUT/NAME_scores.mrc, the chance of "
               "any particle, or .zarr with that of each class, at the network's resolution")  # fmt: skip
 @click.option("--binary", is_flag=True, help="pool the thresholded map as the paper does (for comparison)")

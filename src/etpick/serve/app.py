@@ -15,7 +15,7 @@ from etpick.serve.access import Access, Guard, Roots
 from etpick.serve.slices import Slices
 from etpick.serve.workspace import Workspace
 
-PAGE_MODULES: Final = ("project", "annotate")
+PAGE_MODULES: Final = ("project", "annotate", "train", "pick", "curate", "export")
 """Modules of etpick.serve.pages, in the order of the work; each has `register(workspace, slices)`."""
 
 
