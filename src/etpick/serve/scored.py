@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etpick.curation.session import Session
 from etpick.serve.viewer import Mark
@@ -60,8 +59,3 @@ def mark_of(
     z, y, x = review.picks.positions[row].tolist()
     carried = score if kind in dragged and not review.accepted[row] and np.isfinite(score) else None
     return Mark(row, (z, y, x), diameter_A / 2 / spacing_A, color, carried, bool(review.rejected[row]))
-
-
-def nearest_row(positions: NDArray[np.float64], place: tuple[float, float, float]) -> int:
-    """The row of the position nearest to a place."""
-    return int(np.linalg.norm(positions - np.array(place), axis=1).argmin())
