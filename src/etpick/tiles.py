@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -11,7 +10,6 @@ from typing import Final
 from etpick.errors import InputError
 from etpick.types import Box, Shape3
 
-_TRIED: Final = 3  # widths along x, the widest first: rounding can make the widest read more
 COARSEST_VX: Final = 8  # the networks pool three times (or fold once and pool twice)
 
 
@@ -71,20 +69,24 @@ def thriftiest_tile(shape: Shape3, halo: int, voxels: int, depth: int) -> Shape3
     Where even the smallest tile has more, that one.
     """
     least = 2 * halo + COARSEST_VX
-    widths = [sorted({max(least, _width(n, k, halo)) for k in range(1, _count(n, least, halo) + 1)}) for n in shape]
+    widths = [_thrifty_widths(n, halo, least) for n in shape]
     fitting = [
-        (_voxels_read(shape, halo, (z, y, x)), (z, y, x))
-        for z, y in product([w for w in widths[0] if w <= depth] or widths[0][:1], widths[1])
-        for x in sorted((x for x in widths[2] if z * y * x <= voxels), reverse=True)[:_TRIED]
+        (read_z * read_y * read_x, (z, y, x))
+        for (z, read_z), (y, read_y) in product([w for w in widths[0] if w[0] <= depth] or widths[0][:1], widths[1])
+        for x, read_x in [w for w in widths[2] if z * y * w[0] <= voxels][-1:]
     ]
-    smallest = widths[0][0], widths[1][0], widths[2][0]
+    smallest = widths[0][0][0], widths[1][0][0], widths[2][0][0]
     return min(fitting, default=(0, smallest))[1]
 
 
-def _voxels_read(shape: Shape3, halo: int, tile: Shape3) -> int:
-    """Voxels read for a volume."""
-    counts = [_count(n, width, halo) for n, width in zip(shape, tile, strict=True)]
-    return math.prod(counts) * math.prod(tile)
+def _thrifty_widths(size: int, halo: int, least: int) -> list[tuple[int, int]]:
+    """Along an axis: tiles' widths and the voxels then read in all; the wider, the fewer."""
+    found: list[tuple[int, int]] = []
+    for width in sorted({max(least, _width(size, k, halo)) for k in range(1, _count(size, least, halo) + 1)}):
+        read = _count(size, width, halo) * width
+        if not found or read < found[-1][1]:
+            found.append((width, read))
+    return found
 
 
 def _round_up(value: int, multiple: int) -> int:
