@@ -107,11 +107,13 @@ def draw(found: Found, path: Path) -> None:
                 known = [(int(n), row[name]) for n, row in rows.items() if name in row]
                 axis.plot(*zip(*known, strict=True), "o-", label=engine)
         for axis, label in zip(column, ("seconds", "peak memory / GB"), strict=True):
-            axis.set(xlabel=what, ylabel=label, ylim=(0, None))
+            axis.set(xlabel=what, ylabel=label)
             if what == "voxels a side":
                 axis.set_xscale("log", base=2)
-                if label == "seconds":
-                    axis.set(yscale="log", ylim=(None, None))
+            if what == "voxels a side" and label == "seconds":
+                axis.set_yscale("log")
+            else:
+                axis.set_ylim(0, None)
             axis.legend()
     figure.savefig(path, dpi=110)
 
