@@ -170,12 +170,7 @@ class Document:
         with self._lock:
             if sentence := self.refresh():
                 raise StaleEdit(f"{sentence}: look, and edit again")
-            self._apply(changes)
-            try:
-                self._save()
-            except Exception:
-                self._apply(tuple(change.undone() for change in reversed(changes)))
-                raise
+            self._perform(changes)
             self._done.append(changes)
             self._undone.clear()
             self._tell(changes)
@@ -187,16 +182,20 @@ class Document:
             if not source:
                 return False
             changes = tuple(change.undone() for change in reversed(source[-1]))
-            self._apply(changes)
-            try:
-                self._save()
-            except Exception:
-                self._apply(tuple(change.undone() for change in reversed(changes)))
-                raise
+            self._perform(changes)
             source.pop()
             target.append(changes)
             self._tell(changes)
             return True
+
+    def _perform(self, changes: Changes) -> None:
+        """Make changes and save them; what cannot be saved has not happened."""
+        self._apply(changes)
+        try:
+            self._save()
+        except Exception:
+            self._apply(tuple(change.undone() for change in reversed(changes)))
+            raise
 
     def _apply(self, changes: Changes) -> None:
         for change in changes:
