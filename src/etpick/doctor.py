@@ -17,7 +17,7 @@ from etpick import __version__
 
 EXTRAS: Final = {
     "bench": "the other ways that benchmarks/compare.py runs",
-    "cpu": "picking two to eight times as fast without a graphics card",
+    "cpu": "picking up to four times as fast without a graphics card",
     "dev": "tests and linters of this project",
     "docs": "building this project's documentation",
     "napari": "tomograms and picks in napari: etpick view, and a plugin",

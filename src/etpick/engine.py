@@ -111,7 +111,7 @@ def keeping_memory() -> Iterator[None]:
     """Memory freed by one layer stays with the process for the next, and goes back to the system at the end.
 
     glibc hands every block above 32 MB back at once, and the system clears its pages anew for each layer: a quarter
-    of the time of a large tile (benchmarks/speed.py). Does nothing where another library allocates.
+    of the time of a large tile (benchmarks/engines.py). Does nothing where another library allocates.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):
