@@ -5,9 +5,9 @@ memory is its own; the first of its runs only warms up, the median of the others
 useful arithmetic at the rate of a large matrix product (int8: at four times that), for the other stages the bytes
 they must touch at the rate of a large copy, both measured here. The published network (`paper`, untrained, which
 takes as long) is timed on single tiles of 72³ voxels and multiplied: our plan has 484 of them, the released
-program's 605.
+program's 605. With a graphics card, `cuda` and `paper-cuda` pick the whole tomogram there.
 
-python benchmarks/speed.py runs/phantom-fast-0 [--ways torch openvino int8 paper paper-int8 released] [--repeats 3]
+python benchmarks/speed.py runs/phantom-fast-0 [--ways torch cuda …] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ SHAPE = (200, 512, 512)
 VOXELS = float(np.prod(SHAPE))
 CPU = torch.device("cpu")
 RELEASED_TILES = 605  # of 72³ voxels, of which 48³ are kept
-WAYS = ("torch", "openvino", "int8", "paper", "paper-int8", "released")
+WHOLE = ("torch", "openvino", "int8", "cuda", "paper-cuda")
+WAYS = (*WHOLE, "paper", "paper-int8", "released")
 
 
 def large_tomogram(path: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
@@ -101,9 +102,9 @@ def run(path: Path, picker: Picker, out: Path) -> dict[str, float]:
 
 def measure(model: Model, way: str, path: Path, repeats: int) -> dict[str, object]:
     """The median of several runs after one that warms up."""
-    if way not in ("torch", "openvino", "int8"):
+    if way not in WHOLE:
         return by_tile(model.network(CPU), way, repeats)
-    picker = Picker(model, engine=way)
+    picker = Picker(model, device="cuda") if "cuda" in way else Picker(model, engine=way, device="cpu")
     with tempfile.TemporaryDirectory() as out:
         runs = [run(path, picker, Path(out)) for _ in range(repeats + 1)][1:]
     return {
@@ -191,7 +192,7 @@ def in_a_process(model: Path, way: str, path: Path, repeats: int) -> dict[str, o
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[w for w in WAYS if "cuda" not in w])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--tomogram", type=Path, help=argparse.SUPPRESS)
@@ -205,7 +206,7 @@ def main() -> None:
         path = large_tomogram(Path(folder) / "large.mrc")
         paper = untrained_paper(model, Path(folder) / "paper")
         for way in args.ways:
-            own = args.model if way in ("torch", "openvino", "int8") else paper
+            own = args.model if way in WHOLE and way != "paper-cuda" else paper
             result = in_a_process(own, way, path, args.repeats)
             least = floors(etpick.load_model(own), way, rates)
             seconds = result["median"]

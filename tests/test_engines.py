@@ -12,7 +12,7 @@ from balls import QUICK, balls, dataset
 from etpick import api, quantising
 from etpick.checkpoint import load_model, save_model
 from etpick.config import recipe
-from etpick.engine import TorchEngine
+from etpick.engine import TorchEngine, computes_in_bfloat16
 from etpick.errors import EtpickError
 from etpick.evaluation.metrics import evaluate
 from etpick.nn.networks import FastNet, PaperNet, fold_normalisation
@@ -24,6 +24,8 @@ pytest.importorskip("nncf", reason="NNCF and OpenVINO are not installed: pip ins
 from etpick.compiled import OpenVinoEngine, graph_of
 
 CPU = torch.device("cpu")
+_PRECISION = "bfloat16" if computes_in_bfloat16(CPU) else "float32"
+PYTORCH, OPENVINO = (f"{program} on cpu, {_PRECISION}" for program in ("PyTorch", "OpenVINO"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +59,7 @@ def nearest(picks, others):
 
 def test_openvino_gives_the_picks_of_pytorch(folder):
     plain, other = picked(folder, engine="torch"), picked(folder, engine="openvino")
-    assert (plain.engine, other.engine) == ("PyTorch on cpu, float32", "OpenVINO on cpu, float32")
+    assert (plain.engine, other.engine) == (PYTORCH, OPENVINO)
     assert len(plain.picks) == len(other.picks) > 5
     gaps, scores = nearest(plain.picks, other.picks)
     assert gaps.max() < 0.1
@@ -98,7 +100,7 @@ def test_a_copy_of_other_weights_is_not_used(folder, tmp_path):
         replace(model, weights={k: v + 0 if k != "head.bias" else v + 1 for k, v in model.weights.items()}), tmp_path
     )
     assert quantising.read_int8(load_model(tmp_path), tmp_path) is None
-    assert picked(tmp_path).engine == "PyTorch on cpu, float32"  # so small a tomogram is not worth a new copy
+    assert picked(tmp_path).engine == PYTORCH  # so small a tomogram is not worth a new copy
 
 
 def test_a_copy_is_made_on_first_use_for_a_large_tomogram_and_told_of(folder, tmp_path, monkeypatch):
@@ -124,7 +126,7 @@ def test_convolutions_stay_in_float_until_the_picks_agree_and_a_bad_copy_is_neve
     monkeypatch.setattr("etpick.quantising._f1", never)
     monkeypatch.setattr("etpick.engines.WORTH_VX", 0)
     monkeypatch.setattr("etpick.engines._LARGE_VX", 0)
-    assert picked(tmp_path).engine == "OpenVINO on cpu, float32"
+    assert picked(tmp_path).engine == OPENVINO
     assert len(tried) == len(quantising._RUNGS)
     record = quantising.read_int8(load_model(tmp_path), tmp_path)
     assert not record.accepted
@@ -162,7 +164,7 @@ def test_what_cannot_be_had_is_said(folder, tmp_path, monkeypatch):
     with pytest.raises(EtpickError, match="OpenVINO is not installed"):
         picked(tmp_path, engine="openvino")
     monkeypatch.setattr("etpick.engines.installed", lambda: False)
-    assert picked(tmp_path).engine == "PyTorch on cpu, float32"
+    assert picked(tmp_path).engine == PYTORCH
 
 
 def test_a_copy_is_judged_on_no_more_than_is_picked_in_minutes():
