@@ -75,7 +75,7 @@ def making(model: Model, folder: Path, picker: Picker, tomogram: etpick.Tomogram
 def tile_seconds(model: Model) -> dict[str, float]:
     """A large tile in PyTorch, with freed memory kept and not."""
     engine = TorchEngine(model.network(CPU), CPU)
-    image = np.random.default_rng(0).normal(size=TILE).astype(np.float32)
+    image = torch.randn(TILE)
     out = {}
     for name, context in (("not kept", nullcontext), ("kept", keeping_memory)):
         with context():

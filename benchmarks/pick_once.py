@@ -43,8 +43,8 @@ def by_released_localisation(tomogram: Tomogram, args: argparse.Namespace) -> Fo
     volume = open_volume(tomogram, picker.model.spacing_A, picker.model.config)
     names = [c.name for c in picker.model.classes]
     nearest = min(c.diameter_A for c in picker.model.classes) / 2 / picker.model.spacing_A
-    maps = score_maps(picker, volume).classes
-    found = released_localisation(maps, names, picker.network.stride, picker.finder.label_vx, nearest)
+    maps = score_maps(picker, volume).classes.numpy(force=True)
+    found = released_localisation(maps, names, picker.finder.stride, picker.finder.label_vx, nearest)
     return replace(found, positions=volume.to_file(found.positions)), dict.fromkeys(names, BINARY_FLOOR)
 
 
@@ -52,7 +52,7 @@ def by_mean_shift(tomogram: Tomogram, args: argparse.Namespace) -> Found:
     picker = Picker(etpick.load_model(args.model))
     volume = open_volume(tomogram, picker.model.spacing_A, picker.model.config)
     names = [c.name for c in picker.model.classes]
-    found = mean_shift(score_maps(picker, volume), names, picker.network.stride, args.bandwidth)
+    found = mean_shift(score_maps(picker, volume), names, picker.finder.stride, args.bandwidth)
     return replace(found, positions=volume.to_file(found.positions)), {}
 
 

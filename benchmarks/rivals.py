@@ -9,6 +9,7 @@ from functools import reduce
 from operator import add
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -51,10 +52,10 @@ def _maxima_of_mask(chances: NDArray[np.float16], stride: int, label_vx: float) 
         return np.zeros((0, 3), np.intp), np.zeros(0)
     # The released program works at full resolution; whole voxels of a half-resolution map would be unfair to it.
     full = ndimage.zoom(chances.astype(np.float32), stride, order=1, mode="nearest", grid_mode=True)
-    mask = (full > SEGMENTATION_THRESHOLD).astype(np.float32)
+    mask = torch.from_numpy(full > SEGMENTATION_THRESHOLD).float()
     smooth = mean_pool(mask, POOLING_KERNEL, pooling_iterations(label_vx, POOLING_KERNEL))
     at = local_maxima(smooth, BINARY_FLOOR)
-    return at, smooth[tuple(at.T)].astype(np.float64)
+    return at.numpy(), smooth[at.unbind(1)].double().numpy()
 
 
 def mean_shift(scores: Scores, names: list[str], stride: int, bandwidth_vx: float) -> Particles:
@@ -65,7 +66,8 @@ def mean_shift(scores: Scores, names: list[str], stride: int, bandwidth_vx: floa
     """
     from sklearn.cluster import MeanShift
 
-    labels = np.where(scores.classes.max(axis=0) > 1 - scores.foreground, scores.classes.argmax(axis=0) + 1, 0)
+    best, which = scores.classes.float().max(dim=0)
+    labels = torch.where(best > 1 - scores.foreground, which + 1, 0).numpy(force=True)
     at = np.argwhere(labels)
     if not len(at):
         return Particles.empty()

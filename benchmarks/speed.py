@@ -122,10 +122,10 @@ def peak_gb() -> float:
 
 
 def by_tile(network: Network, way: str, repeats: int) -> dict[str, object]:
-    image = np.random.default_rng(0).normal(size=(72, 72, 72)).astype(np.float32)
+    image = torch.randn(72, 72, 72)
     graph = None if way == "released" else graph_of(network)
     if way == "paper-int8":
-        graph = _quantised(graph, [image[None, None]], ())
+        graph = _quantised(graph, [image.numpy()[None, None]], ())
     engine = (
         OpenVinoEngine(graph, network, int8=way == "paper-int8") if graph else TorchEngine(on_device(network, CPU), CPU)
     )

@@ -84,7 +84,7 @@ def test_a_graph_computes_what_its_network_computes(kind):
     for _ in range(2):
         network(torch.randn(2, 1, 32, 32, 32))
     network = fold_normalisation(network)
-    image = np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
+    image = torch.randn(32, 32, 32, generator=torch.Generator().manual_seed(0))
     for mine, theirs in zip(
         OpenVinoEngine(graph_of(network), network)(image), TorchEngine(network, CPU)(image), strict=True
     ):

@@ -35,7 +35,7 @@ class Echo(torch.nn.Module):
 
 def stitched(v, network, tile, halo):
     slabs = list(predict(v, TorchEngine(network, CPU), plan_tiles(v.shape, tile, halo)))
-    return np.concatenate([s.foreground for s in slabs])
+    return torch.cat([s.foreground for s in slabs]).numpy()
 
 
 @pytest.mark.parametrize("tile", [(40, 40, 40), (48, 96, 40), (200, 200, 200)])
@@ -122,7 +122,8 @@ def test_slab_borders_neither_lose_nor_double_a_maximum(edge):
 def test_slabs_appended_are_the_whole():
     rng = np.random.default_rng(0)
     parts = [
-        Scores(z, rng.random((4, 5, 6)).astype(np.float32), rng.random((2, 4, 5, 6)).astype(np.float16)) for z in (0, 4)
+        Scores(z, torch.from_numpy(rng.random((4, 5, 6))).float(), torch.from_numpy(rng.random((2, 4, 5, 6))).half())
+        for z in (0, 4)
     ]
     both = parts[0] + parts[1]
     assert both.stop == 8

@@ -206,7 +206,7 @@ def _score_map(picker: Picker, tomogram: Tomogram, path: Path | None, overwrite:
         return
     names = [c.name for c in picker.model.classes]
     with writing_scores(path, picker.map_grid(tomogram), names, overwrite=overwrite) as put:
-        yield lambda slab: put(slab.start, slab.foreground, slab.classes)
+        yield lambda slab: put(slab.start, slab.foreground.numpy(force=True), slab.classes.numpy(force=True))
 
 
 def _choices(config: PickingConfig, **masks: Path | None) -> dict[str, str]:

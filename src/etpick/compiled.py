@@ -8,9 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from etpick.engine import ScoreMaps, computes_in_bfloat16
@@ -88,11 +86,11 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
 
-    def __call__(self, image: NDArray[np.float32]) -> ScoreMaps:
+    def __call__(self, image: Tensor) -> ScoreMaps:
         """(z, y, x) → score maps."""
         z, y, x = image.shape
-        foreground, classes = self._request((z, y, x)).infer([np.ascontiguousarray(image)[None, None]]).to_tuple()
-        return foreground[0].copy(), classes[0].copy()
+        foreground, classes = self._request((z, y, x)).infer([image.contiguous().numpy()[None, None]]).to_tuple()
+        return torch.from_numpy(foreground[0].copy()), torch.from_numpy(classes[0].copy())
 
     def _request(self, shape: Shape3) -> Any:
         if shape not in self._compiled:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Final, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from etpick.config import TrainingConfig
+from etpick.engine import free_bytes
 from etpick.geometry import rescale, rescaled_shape
 from etpick.ops.labels import label_diameters, render_labels
 from etpick.ops.normalise import Normalisation, central_moments, measure
@@ -21,6 +26,8 @@ from etpick.types import NEGATIVE, Box, FloatArray, ParticleClass, Particles, Sh
 
 NEARLY_EQUAL: Final = 0.05
 _PROBE_VX: Final = 24
+_UPLOAD_VX: Final = 2_000_000
+_RESIDENT_SHARE: Final = 0.25  # of a card's free memory
 
 
 class Readable(Protocol):
@@ -127,6 +134,47 @@ def _reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
     """Indices start … stop − 1 folded back into 0 … size − 1, the edge voxel repeated."""
     index = np.arange(start, stop) % (2 * size)
     return np.asarray(np.where(index < size, index, 2 * size - 1 - index), dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """A volume whose normalised voxels lie on a card: levels (z, y, x)."""
+
+    levels: Tensor
+    density: float
+
+    @property
+    def shape(self) -> Shape3:
+        """Sizes along z, y, x in working voxels."""
+        z, y, x = self.levels.shape
+        return z, y, x
+
+    def read(self, box: Box) -> Tensor:
+        """The voxels of a box; beyond the volume's edges it is reflected."""
+        block = self.levels
+        for axis, (start, stop, size) in enumerate(zip(box.start, box.stop, self.shape, strict=True)):
+            if start >= 0 and stop <= size:
+                block = block.narrow(axis, start, stop - start)
+            else:
+                block = block.index_select(axis, torch.from_numpy(_reflected(start, stop, size)).to(block.device))
+        return block
+
+
+def resident(volume: Readable, device: torch.device) -> Readable | Resident:
+    """The volume on a card, its slabs normalised and sent side by side; as it is where the card is too small."""
+    if 4 * math.prod(volume.shape) > _RESIDENT_SHARE * free_bytes(device):
+        return volume
+    depth, height, width = volume.shape
+    levels = torch.empty(volume.shape, device=device)
+    step = max(1, _UPLOAD_VX // (height * width))
+
+    def send(start: int) -> None:
+        stop = min(start + step, depth)
+        levels[start:stop] = torch.as_tensor(volume.read(Box((start, 0, 0), (stop, height, width))))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(send, range(0, depth, step)))
+    return Resident(levels, volume.density)
 
 
 @dataclass(frozen=True, eq=False)

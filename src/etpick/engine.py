@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-import numpy as np
 import psutil
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from etpick.errors import EtpickError
 from etpick.nn.networks import Network
 
-ScoreMaps = tuple[NDArray[np.float32], NDArray[np.float16]]
-"""(z, y, x) chance of any particle, 1 − P(background), and (c, z, y, x) chance of each class."""
+ScoreMaps = tuple[Tensor, Tensor]
+"""(z, y, x) float32 chance of any particle, 1 − P(background), and (c, z, y, x) float16 chance of each class."""
 
 
 class Engine(Protocol):
@@ -34,8 +33,8 @@ class Engine(Protocol):
     tile_size: int | None
     voxel_bytes: int
 
-    def __call__(self, image: NDArray[np.float32]) -> ScoreMaps:
-        """(z, y, x) normalised voxels → score maps at the output resolution."""
+    def __call__(self, image: Tensor) -> ScoreMaps:
+        """(z, y, x) normalised voxels, wherever they are → score maps at the output resolution, on `device`."""
 
 
 class TorchEngine:
@@ -49,12 +48,12 @@ class TorchEngine:
         kind = "bfloat16" if computes_in_bfloat16(device) else "float32"
         self.name = f"PyTorch on {device}, {kind}"
 
-    def __call__(self, image: NDArray[np.float32]) -> ScoreMaps:
+    def __call__(self, image: Tensor) -> ScoreMaps:
         """(z, y, x) → score maps."""
         with torch.inference_mode(), half_precision(self.device):
-            x = torch.from_numpy(image)[None, None].to(self.device)
+            x = image[None, None].to(self.device)
             p = self.network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
-            return p.sum(dim=0).cpu().numpy(), p.to(torch.float16).cpu().numpy()
+            return p.sum(dim=0), p.to(torch.float16)
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

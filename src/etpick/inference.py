@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from etpick.config import PAPER_HALO_VX, POOLING_KERNEL, SEGMENTATION_THRESHOLD, PickingConfig
-from etpick.data import Readable
+from etpick.data import Readable, Resident, resident
 from etpick.engine import Engine, free_bytes, is_out_of_memory, keeping_memory
 from etpick.errors import EtpickError, InputError
 from etpick.ops.peaks import (
@@ -29,6 +31,7 @@ Progress = Callable[[int, int], None]
 
 MEMORY_SHARE: Final = 0.25  # of the free memory
 MEMORY_LIMIT: Final = 1_500_000_000  # larger tiles gain nothing on a processor
+CARD_LIMIT: Final = 40_000_000_000  # convolutions count elements in 32 bits
 _CLASS_REACH: Final = 2  # class chances are averaged over 5×5×5 output voxels around a centre
 
 
@@ -41,8 +44,8 @@ class Scores:
     """
 
     start: int
-    foreground: NDArray[np.float32]
-    classes: NDArray[np.float16]
+    foreground: Tensor
+    classes: Tensor
 
     @property
     def stop(self) -> int:
@@ -53,8 +56,8 @@ class Scores:
         """This slab with the next one appended."""
         return Scores(
             self.start,
-            np.concatenate([self.foreground, below.foreground]),
-            np.concatenate([self.classes, below.classes], axis=1),
+            torch.cat([self.foreground, below.foreground]),
+            torch.cat([self.classes, below.classes], dim=1),
         )
 
     def tail(self, start: int) -> Scores:
@@ -104,7 +107,7 @@ class PeakFinder:
         """Candidates whose maximum lies in output slices [first, last) of the volume."""
         raw = scores.foreground
         if self.binary:
-            raw = (raw > SEGMENTATION_THRESHOLD).astype(np.float32)
+            raw = (raw > SEGMENTATION_THRESHOLD).float()
         smooth = mean_pool(raw, self.kernel, self.iterations)
         maxima = local_maxima(smooth, self.floor)
         z = maxima[:, 0] + scores.start
@@ -113,7 +116,8 @@ class PeakFinder:
         positions[:, 0] += scores.start
         positions = positions * self.stride + (self.stride - 1) / 2
         chances = sample_mean(scores.classes, maxima, _CLASS_REACH)
-        return Candidates(positions, smooth[tuple(maxima.T)].astype(np.float64), chances)
+        heights = smooth[maxima.unbind(1)].double()
+        return Candidates(*(values.numpy(force=True) for values in (positions, heights, chances)))
 
 
 def choose_tile(volume: Readable, engine: Engine, config: PickingConfig) -> Shape3:
@@ -127,14 +131,17 @@ def choose_tile(volume: Readable, engine: Engine, config: PickingConfig) -> Shap
     size = engine.tile_size or config.tile_vx
     if size:
         return size, size, size
-    free = min(free_bytes(engine.device) * MEMORY_SHARE, MEMORY_LIMIT)
+    limit = CARD_LIMIT if engine.device.type == "cuda" else MEMORY_LIMIT
+    free = min(free_bytes(engine.device) * MEMORY_SHARE, limit)
     _, height, width = volume.shape
     plane = height * width / engine.stride**3 * 2 * (4 + 2 * engine.classes)  # twice: slabs are joined
     voxels = int(free / (engine.voxel_bytes + 8 * volume.density))
-    return thriftiest_tile(volume.shape, config.halo_vx, voxels, int(MEMORY_LIMIT / plane))
+    return thriftiest_tile(volume.shape, config.halo_vx, voxels, int(limit / plane))
 
 
-def predict(volume: Readable, engine: Engine, plan: Plan, on_progress: Progress | None = None) -> Iterator[Scores]:
+def predict(
+    volume: Readable | Resident, engine: Engine, plan: Plan, on_progress: Progress | None = None
+) -> Iterator[Scores]:
     """Score maps, one slab for each row of tiles in z, in order."""
     stride, done = engine.stride, 0
     _, height, width = (-(-n // stride) for n in plan.shape)
@@ -142,13 +149,13 @@ def predict(volume: Readable, engine: Engine, plan: Plan, on_progress: Progress 
         z0, z1 = row[0].keep.start[0] // stride, -(-row[0].keep.stop[0] // stride)
         slab: Scores | None = None
         for tile in row:
-            foreground, classes = engine(volume.read(tile.read))
+            foreground, classes = engine(torch.as_tensor(volume.read(tile.read)))
             if slab is None:
                 depth = z1 - z0
                 slab = Scores(
                     z0,
-                    np.empty((depth, height, width), np.float32),
-                    np.empty((len(classes), depth, height, width), np.float16),
+                    foreground.new_empty((depth, height, width)),
+                    classes.new_empty((len(classes), depth, height, width)),
                 )
             at = tuple(
                 slice(a // stride, -(-b // stride)) for a, b in zip(tile.keep.start, tile.keep.stop, strict=True)
@@ -198,7 +205,8 @@ def search(
     tile = choose_tile(volume, engine, config)
     while True:
         try:
-            slabs = predict(volume, engine, plan_for(volume.shape, engine, config, tile), on_progress)
+            seen = resident(volume, engine.device) if engine.device.type == "cuda" else volume
+            slabs = predict(seen, engine, plan_for(volume.shape, engine, config, tile), on_progress)
             slabs = slabs if on_scores is None else _shown(slabs, on_scores)
             with keeping_memory():
                 return find(slabs, -(-volume.shape[0] // engine.stride), finder)

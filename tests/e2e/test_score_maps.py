@@ -6,6 +6,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import etpick
@@ -36,7 +37,7 @@ def own_maps(work: Path) -> tuple[np.ndarray, np.ndarray]:
     """(z, y, x) and (c, z, y, x) as the network gives them."""
     slabs: list[Scores] = []
     Picker(etpick.load_model(work / "model"))(etpick.open_tomogram(work / "t1.mrc"), on_scores=slabs.append)
-    return np.concatenate([s.foreground for s in slabs]), np.concatenate([s.classes for s in slabs], axis=1)
+    return torch.cat([s.foreground for s in slabs]).numpy(), torch.cat([s.classes for s in slabs], dim=1).numpy()
 
 
 def test_an_mrc_holds_the_chance_of_any_particle_at_its_place(work: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def iterated_pooling(scores: np.ndarray, kernel: int, iterations: int) -> np.nda
 @pytest.mark.parametrize(("kernel", "iterations"), [(3, 1), (3, 4), (5, 2), (7, 1)])
 def test_one_separable_smoothing_equals_the_iterated_mean_pooling(kernel, iterations):
     scores = np.random.default_rng(0).random((11, 14, 9)).astype(np.float32)
-    assert mean_pool(scores, kernel, iterations) == pytest.approx(
+    assert mean_pool(torch.from_numpy(scores), kernel, iterations).numpy() == pytest.approx(
         iterated_pooling(scores, kernel, iterations), abs=1e-6
     )
 
@@ -49,10 +49,10 @@ def test_centres_to_labels_to_peaks_to_centres(places):
     if gaps.min() < 12:
         return
     labels = render_labels(centres, np.ones(len(centres), int), np.full(len(centres), 7.0), (40, 40, 40))
-    smooth = mean_pool((labels > 0).astype(np.float32), 3, pooling_iterations(7, 3))
+    smooth = mean_pool(torch.from_numpy(labels > 0).float(), 3, pooling_iterations(7, 3))
     found = local_maxima(smooth, 0.1)
-    positions = refine(smooth, found)
-    kept = positions[suppress(positions, smooth[tuple(found.T)].astype(float), np.full(len(found), 5.0))]
+    positions = refine(smooth, found).numpy()
+    kept = positions[suppress(positions, smooth[found.unbind(1)].double().numpy(), np.full(len(found), 5.0))]
     assert len(kept) == len(centres)
     error = np.linalg.norm(kept[:, None] - centres[None], axis=-1).min(axis=0)
     assert error.max() < 0.87  # half a voxel on each axis: all that a painted label tells
@@ -61,8 +61,8 @@ def test_centres_to_labels_to_peaks_to_centres(places):
 def test_the_vertex_of_a_parabola_is_found_exactly():
     grid = np.indices((9, 9, 9)).astype(np.float32)
     vertex = np.array([4.3, 3.6, 5.1])
-    smooth = 10 - ((grid - vertex[:, None, None, None]) ** 2).sum(0)
-    assert refine(smooth, local_maxima(smooth, 0))[0] == pytest.approx(vertex, abs=1e-4)
+    smooth = torch.from_numpy(10 - ((grid - vertex[:, None, None, None]) ** 2).sum(0))
+    assert refine(smooth, local_maxima(smooth, 0))[0].numpy() == pytest.approx(vertex, abs=1e-4)
 
 
 positions = st.lists(st.tuples(*[st.floats(0, 20)] * 3), min_size=0, max_size=25)
@@ -87,5 +87,8 @@ def test_of_two_near_picks_the_higher_survives(places, seed):
 
 
 def test_class_chances_are_means_around_the_maximum():
-    maps = np.random.default_rng(1).random((2, 8, 8, 8))
-    assert sample_mean(maps, np.array([[4, 4, 4]]), 1)[0] == pytest.approx(maps[:, 3:6, 3:6, 3:6].mean((1, 2, 3)))
+    maps = torch.rand(2, 8, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    around = sample_mean(maps, torch.tensor([[4, 4, 4], [0, 7, 4]]), 1)
+    assert around[0].numpy() == pytest.approx(maps[:, 3:6, 3:6, 3:6].mean((1, 2, 3)).numpy())
+    padded = torch.nn.functional.pad(maps, [1] * 6, mode="replicate")  # beyond a face it counts again
+    assert around[1].numpy() == pytest.approx(padded[:, 0:3, 7:10, 4:7].mean((1, 2, 3)).numpy())

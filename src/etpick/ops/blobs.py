@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -30,7 +31,8 @@ def difference_of_gaussians(volume: NDArray[np.floating], diameter_vx: float) ->
     window = 2 * max(1, round(radius)) + 1
     peaks = (response == ndimage.maximum_filter(response, window, mode="nearest")) & (response > 0)
     at = np.argwhere(peaks)
-    positions, strength = refine(response, at), response[peaks].astype(np.float64)
+    positions = refine(torch.from_numpy(response), torch.from_numpy(at)).numpy()
+    strength = response[peaks].astype(np.float64)
     keep = suppress(positions, strength, np.full(len(at), radius))  # equal voxels side by side are one blob
     return positions[keep], strength[keep]
 

@@ -7,13 +7,12 @@ from functools import reduce
 from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, maximum_filter1d
 from scipy.spatial import KDTree
+from torch import Tensor
 
 from etpick.types import FloatArray
-
-Map = NDArray[np.float32]
 
 
 def pooling_iterations(label_diameter: float, kernel: int) -> int:
@@ -27,50 +26,62 @@ def pooling_weights(kernel: int, iterations: int) -> NDArray[np.float64]:
     return reduce(np.convolve, [box] * iterations)
 
 
-def mean_pool(scores: Map, kernel: int, iterations: int) -> Map:
-    """Iterated mean pooling as one separable smoothing.
+def mean_pool(scores: Tensor, kernel: int, iterations: int) -> Tensor:
+    """Iterated mean pooling of a (z, y, x) map as one separable smoothing.
 
     Beyond the edges lie zeros, as if the poolings ran over a map extended far enough. (Reflection would
     pull a particle near an edge towards its mirror image.)
     """
-    weights = pooling_weights(kernel, iterations)
+    weights = pooling_weights(kernel, iterations).tolist()
+    reach = len(weights) // 2
     for axis in range(3):
-        scores = correlate1d(scores, weights, axis=axis, mode="constant")
+        size, source = scores.shape[axis], scores
+        scores = source * weights[reach]
+        for step in range(1, min(reach, size - 1) + 1):
+            near, far = source.narrow(axis, 0, size - step), source.narrow(axis, step, size - step)
+            scores.narrow(axis, step, size - step).add_(near, alpha=weights[reach - step])
+            scores.narrow(axis, 0, size - step).add_(far, alpha=weights[reach + step])
     return scores
 
 
-def local_maxima(smooth: Map, floor: float) -> NDArray[np.intp]:
-    """(n, 3) indices of voxels that are not below any of their 26 neighbours and above `floor`."""
+def local_maxima(smooth: Tensor, floor: float) -> Tensor:
+    """(n, 3) indices of voxels of a (z, y, x) map that are not below any of their 26 neighbours and above `floor`."""
     highest = smooth
     for axis in range(3):
-        highest = maximum_filter1d(highest, 3, axis=axis, mode="nearest")
-    return np.argwhere((smooth >= highest) & (smooth > floor))
+        size, source = highest.shape[axis], highest
+        highest = source.clone()
+        for at, beside in ((0, 1), (1, 0)):
+            part = highest.narrow(axis, at, size - 1)
+            torch.maximum(part, source.narrow(axis, beside, size - 1), out=part)
+    return ((smooth >= highest) & (smooth > floor)).nonzero()
 
 
-def refine(smooth: Map, maxima: NDArray[np.intp]) -> FloatArray:
+def refine(smooth: Tensor, maxima: Tensor) -> Tensor:
     """Sub-voxel positions (n, 3): the vertex of the parabola through the three voxels on each axis."""
-    padded = np.pad(smooth, 1, mode="edge")
-    centre = padded[tuple((maxima + 1).T)].astype(np.float64)
-    positions = maxima.astype(np.float64)
+    positions = maxima.double()
+    centre = smooth[maxima.unbind(1)].double()
     for axis in range(3):
-        step = np.eye(3, dtype=int)[axis]
-        below = padded[tuple((maxima + 1 - step).T)].astype(np.float64)
-        above = padded[tuple((maxima + 1 + step).T)].astype(np.float64)
+        beside = [maxima.clone(), maxima.clone()]
+        for at, step in zip(beside, (-1, 1), strict=True):
+            at[:, axis] = (at[:, axis] + step).clamp(0, smooth.shape[axis] - 1)
+        below, above = (smooth[at.unbind(1)].double() for at in beside)
         curvature = below - 2 * centre + above
         flat = curvature > -1e-12
-        shift = 0.5 * (below - above) / np.where(flat, 1.0, curvature)
-        positions[:, axis] += np.where(flat, 0.0, np.clip(shift, -0.5, 0.5))
+        shift = 0.5 * (below - above) / torch.where(flat, 1.0, curvature)
+        positions[:, axis] += torch.where(flat, 0.0, shift.clamp(-0.5, 0.5))
     return positions
 
 
-def sample_mean(maps: NDArray[np.floating], maxima: NDArray[np.intp], reach: int) -> FloatArray:
+def sample_mean(maps: Tensor, maxima: Tensor, reach: int) -> Tensor:
     """(c, z, y, x) maps → (n, c) means over the cube of half-width `reach` around each voxel."""
-    limits = np.array(maps.shape[1:]) - 1
-    total = np.zeros((len(maxima), maps.shape[0]))
+    total = torch.zeros((maps.shape[0], len(maxima)), dtype=torch.float64, device=maps.device)
     for offset in product(range(-reach, reach + 1), repeat=3):
-        z, y, x = np.clip(maxima + offset, 0, limits).T
-        total += maps[:, z, y, x].T
-    return np.asarray(total / (2 * reach + 1) ** 3)
+        z, y, x = (
+            (at + step).clamp(0, size - 1)
+            for at, step, size in zip(maxima.unbind(1), offset, maps.shape[1:], strict=True)
+        )
+        total += maps[:, z, y, x]
+    return total.T / (2 * reach + 1) ** 3
 
 
 def suppress(positions: FloatArray, scores: FloatArray, distances: FloatArray) -> NDArray[np.intp]:
