@@ -25,9 +25,9 @@ TYPICAL_CLUSTER = 30.0  # voxels; only scales a cluster's size into a score
 
 def score_maps(picker: Picker, volume: WorkingVolume) -> Scores:
     """The whole tomogram's score maps, which etpick itself never holds at once."""
-    tile = choose_tile(volume, picker.network, picker.config, picker.device)
-    plan = plan_for(volume.shape, picker.network, picker.config, tile)
-    return reduce(add, predict(volume, picker.network, plan, picker.device))
+    engine = picker.engine_for(volume)
+    plan = plan_for(volume.shape, engine, picker.config, choose_tile(volume, engine, picker.config))
+    return reduce(add, predict(volume, engine, plan))
 
 
 def released_localisation(

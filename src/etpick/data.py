@@ -311,7 +311,7 @@ class Sampler:
 
     def _particle(self, draw: int) -> tuple[int, int]:
         """Every class once per cycle, every particle of a class once before any comes again."""
-        owners = [np.flatnonzero(self._all_labels[:, 1] == c) for c in self._present]
+        owners = self._owners
         cycle, turn = divmod(draw, len(owners))
         which = np.random.default_rng((self.config.seed, 2, cycle)).permutation(len(owners))[turn]
         members = owners[which]
@@ -329,8 +329,10 @@ class Sampler:
         ])  # fmt: skip
 
     @cached_property
-    def _present(self) -> NDArray[np.intp]:
-        return np.unique(self._all_labels[:, 1])
+    def _owners(self) -> list[NDArray[np.intp]]:
+        """For each class present, the rows of its labels."""
+        numbers = self._all_labels[:, 1]
+        return [np.flatnonzero(numbers == c) for c in np.unique(numbers)]
 
     def _block(self, source: Source, place: FloatArray, warp: Warp) -> NDArray[np.float32]:
         half = self.config.patch_vx // 2 if warp.moves_voxels_only else warp.reach

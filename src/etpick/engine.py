@@ -45,13 +45,16 @@ class TorchEngine:
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network, self.device = network, device
         self.stride, self.classes, self.tile_size = network.stride, network.classes, network.tile_size
-        kind = "bfloat16" if computes_in_bfloat16(device) else "float32"
-        self.name = f"PyTorch on {device}, {kind}"
+        kind = torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
+        self.name = f"PyTorch on {device}, {str(kind).removeprefix('torch.')}"
+        self._dtype = kind if device.type == "cuda" else torch.float32  # on a card nothing is converted between layers
+        self.network = network.to(self._dtype)
 
     def __call__(self, image: Tensor) -> ScoreMaps:
         """(z, y, x) → score maps."""
-        with torch.inference_mode(), half_precision(self.device):
-            x = image[None, None].to(self.device)
+        tuned = torch.backends.cudnn.flags(benchmark=self.tile_size is not None)  # its tiles are all of one size
+        with torch.inference_mode(), half_precision(self.device), tuned:
+            x = image[None, None].to(self.device, self._dtype)
             p = self.network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
             return p.sum(dim=0), p.to(torch.float16)
 

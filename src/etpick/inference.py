@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from etpick.config import PAPER_HALO_VX, POOLING_KERNEL, SEGMENTATION_THRESHOLD, PickingConfig
-from etpick.data import Readable, Resident, resident
+from etpick.data import Readable, resident
 from etpick.engine import Engine, free_bytes, is_out_of_memory, keeping_memory
 from etpick.errors import EtpickError, InputError
 from etpick.ops.peaks import (
@@ -139,17 +139,16 @@ def choose_tile(volume: Readable, engine: Engine, config: PickingConfig) -> Shap
     return thriftiest_tile(volume.shape, config.halo_vx, voxels, int(limit / plane))
 
 
-def predict(
-    volume: Readable | Resident, engine: Engine, plan: Plan, on_progress: Progress | None = None
-) -> Iterator[Scores]:
-    """Score maps, one slab for each row of tiles in z, in order."""
+def predict(volume: Readable, engine: Engine, plan: Plan, on_progress: Progress | None = None) -> Iterator[Scores]:
+    """Score maps, one slab for each row of tiles in z, in order; on the engine's device, as is what they come from."""
     stride, done = engine.stride, 0
+    source = resident(volume, engine.device) if engine.device.type == "cuda" else volume
     _, height, width = (-(-n // stride) for n in plan.shape)
     for row in plan.rows:
         z0, z1 = row[0].keep.start[0] // stride, -(-row[0].keep.stop[0] // stride)
         slab: Scores | None = None
         for tile in row:
-            foreground, classes = engine(torch.as_tensor(volume.read(tile.read)))
+            foreground, classes = engine(torch.as_tensor(source.read(tile.read)))
             if slab is None:
                 depth = z1 - z0
                 slab = Scores(
@@ -205,8 +204,7 @@ def search(
     tile = choose_tile(volume, engine, config)
     while True:
         try:
-            seen = resident(volume, engine.device) if engine.device.type == "cuda" else volume
-            slabs = predict(seen, engine, plan_for(volume.shape, engine, config, tile), on_progress)
+            slabs = predict(volume, engine, plan_for(volume.shape, engine, config, tile), on_progress)
             slabs = slabs if on_scores is None else _shown(slabs, on_scores)
             with keeping_memory():
                 return find(slabs, -(-volume.shape[0] // engine.stride), finder)

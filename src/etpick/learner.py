@@ -37,7 +37,8 @@ class Learner:
         self._config, self._classes, self._device = config, classes, device
         torch.manual_seed(config.seed)
         self.network: Network = on_device(make_network(config, classes), device)
-        self.average: dict[str, Tensor] = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self._state: dict[str, Tensor] = self.network.state_dict()  # the network's own memory
+        self.average: dict[str, Tensor] = {k: v.clone() for k, v in self._state.items()}
         self.optimiser = Optimiser(self.network, muon=config.muon, weight_decay=config.weight_decay)
 
     def averaged(self) -> Network:
@@ -103,8 +104,11 @@ class Learner:
     def _move_average(self, number: int) -> None:
         """Exponential moving average of weights and normalisation statistics, young averages faster."""
         decay = min(self._config.ema, (1 + number) / (10 + number))
-        for name, value in self.network.state_dict().items():
+        averages, values = [], []
+        for name, value in self._state.items():
             if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
+                averages.append(self.average[name])
+                values.append(value)
             else:
                 self.average[name].copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)

@@ -44,7 +44,7 @@ def test_only_the_neighbourhood_of_sparse_positions_is_read(monkeypatch: pytest.
 
 
 @given(
-    shape=st.tuples(*[st.integers(40, 900)] * 3), binning=st.integers(1, 8),
+    shape=st.tuples(*[st.integers(120, 900)] * 3), binning=st.integers(1, 8),
     up=st.lists(st.booleans(), min_size=3, max_size=3),
 )  # fmt: skip
 def test_sizes_rounded_up_or_down_are_the_same_field_of_view(

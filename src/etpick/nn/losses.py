@@ -31,9 +31,9 @@ def weighted_loss(
     p = log_p.exp() * weights[:, None]
     g = _one_hot(labels, logits.shape[1]) * weights[:, None]
     by_class = _tversky(p[:, 1:], g[:, 1:])
-    present = g[:, 1:].sum(dim=(0, 2, 3, 4)) > 0
+    present = (g[:, 1:].sum(dim=(0, 2, 3, 4)) > 0).float()
     any_particle = _tversky(p[:, 1:].sum(1, keepdim=True), g[:, 1:].sum(1, keepdim=True))
-    classes = (1 - by_class)[present].mean() if present.any() else entropy.new_zeros(())
+    classes = ((1 - by_class) * present).sum() / present.sum().clamp_min(1)  # a card waits for no mask's answer
     loss = entropy + classes + (1 - any_particle).mean()
     if not class_weight or logits.shape[1] == 2:
         return loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from etpick.errors import InputError
 from etpick.types import Volume
 
 _SAMPLE: Final = 2_000_000
-_SLAB_BYTES: Final = 64 << 20
+_SLAB_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,21 @@ def measure(
     per_slice = int(np.prod(volume.shape[1:]))
     slab = max(1, _SLAB_BYTES // (per_slice * 4))
     step = max(1, depth * per_slice // _SAMPLE) | 1  # odd, so that it does not fall in step with the rows
-    sample, phase = [], 0
-    for z in range(0, depth, slab):
+
+    def sample(z: int) -> NDArray[np.float32]:
         levels = np.asarray(volume[z : z + slab]).reshape(-1)
-        if levels.dtype.kind in "fc" and not np.isfinite(levels.sum(dtype=np.float64)):
-            bad = int(levels.size - np.isfinite(levels).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = levels.dtype.kind in "fc" and not np.isfinite(levels.sum())
+        if suspect and (bad := int(levels.size - np.isfinite(levels).sum())):
             raise InputError(
                 f"{name} holds {bad} voxels that are NaN or infinite in slices {z}–{min(z + slab, depth) - 1}: "
                 "replace them (by the mean, say) before picking"
             )
-        sample.append(levels[phase::step].astype(np.float32))
-        phase = (phase - levels.size) % step
-    mean, sigma = central_moments(np.concatenate(sample), central_share)
+        return levels[-z * per_slice % step :: step].astype(np.float32)
+
+    with ThreadPoolExecutor() as pool:
+        samples = list(pool.map(sample, range(0, depth, slab)))
+    mean, sigma = central_moments(np.concatenate(samples), central_share)
     if not sigma > 0:
         raise InputError(
             f"{name} has one grey level, {mean:g}, in at least {central_share:.0%} of its voxels: it holds no image"
