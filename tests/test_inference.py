@@ -130,6 +130,14 @@ def test_slabs_appended_are_the_whole():
     assert (both.tail(6).foreground == parts[1].foreground[2:]).all()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+def test_a_card_gives_the_picks_of_the_processor():
+    v, finder = volume(spots(CENTRES)), PeakFinder(8.0, 2, 0.1)
+    here, there = (search(v, TorchEngine(Echo(), d), finder, PickingConfig()) for d in (CPU, choose_device("cuda")))
+    assert there.positions == pytest.approx(here.positions, abs=0.1)
+    assert there.raw == pytest.approx(here.raw, abs=1e-2)
+
+
 class Hungry(Echo):
     """Runs out of memory on tiles above a size, as a card would."""
 
