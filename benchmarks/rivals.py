@@ -16,7 +16,8 @@ from scipy import ndimage
 from etpick.config import BINARY_FLOOR, POOLING_KERNEL, SEGMENTATION_THRESHOLD
 from etpick.data import WorkingVolume
 from etpick.inference import Scores, choose_tile, plan_for, predict
-from etpick.ops.peaks import local_maxima, mean_pool, pooling_iterations, suppress
+from etpick.ops.peaks import local_maxima, mean_pool, pooling_iterations
+from etpick.ops.suppression import suppress
 from etpick.picking import Picker
 from etpick.types import FloatArray, Particles
 

@@ -12,7 +12,7 @@ from etpick.inference import PeakFinder, Scores, choose_tile, find, predict, sea
 from etpick.nn.networks import FastNet, PaperNet, fold_normalisation
 from etpick.ops.labels import render_labels
 from etpick.ops.normalise import Normalisation
-from etpick.ops.peaks import suppress
+from etpick.ops.suppression import suppress
 from etpick.tiles import plan_tiles
 from etpick.types import Tomogram
 

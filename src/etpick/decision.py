@@ -15,7 +15,7 @@ from etpick.evaluation.matching import radii_vx
 from etpick.evaluation.metrics import Evaluation, evaluate, f1_alpha
 from etpick.inference import Candidates
 from etpick.ops.calibrate import Calibration, fit_calibration, identity, labelled_share
-from etpick.ops.peaks import suppress
+from etpick.ops.suppression import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 _LEAST_GAIN: Final = 0.003  # a class departs from the common threshold only for this much more

@@ -13,8 +13,8 @@ from etpick.ops.peaks import (
     pooling_weights,
     refine,
     sample_mean,
-    suppress,
 )
+from etpick.ops.suppression import suppress
 
 
 def iterated_pooling(scores: np.ndarray, kernel: int, iterations: int) -> np.ndarray:

@@ -49,6 +49,7 @@ def results(tmp_path: Path) -> Results:
 def test_all_tabs_share_a_session_until_the_picks_are_made_anew(results: Results) -> None:
     assert results_of(results.workspace) is results
     assert results.picked() == {"one": ["t1"], "two": ["t1"]}
+    assert results.newest_picked() == "one"  # whose models are gone: by name
     session = results.session("one")
     session.reject([("t1", 0)])
     assert results.session("one") is session

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from etpick.ops.peaks import refine, suppress
+from etpick.ops.suppression import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
 SIGMA_RATIO = 1.6  # the difference of Gaussians closest to a Laplacian: Marr and Hildreth, 1980
@@ -26,6 +25,10 @@ def difference_of_gaussians(volume: NDArray[np.floating], diameter_vx: float) ->
     A blob is a positive maximum of the response in a cube of half-width R. Strength is the response in robust
     standard deviations of the response, so sizes and tomograms can be compared.
     """
+    import torch
+
+    from etpick.ops.peaks import refine
+
     radius = diameter_vx / 2
     response = _response(volume, radius)
     window = 2 * max(1, round(radius)) + 1

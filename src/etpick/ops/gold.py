@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from etpick.ops.coarse import Coarse, robust_sigma, sample_of
-from etpick.ops.peaks import suppress
+from etpick.ops.suppression import suppress
 from etpick.types import FloatArray
 
 _GOLD_SIGMAS: Final = 8.0  # noise alone does not reach this

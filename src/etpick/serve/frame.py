@@ -45,6 +45,19 @@ def told() -> Iterator[None]:
         ui.notify(str(error), type="negative", multi_line=True, timeout=12000, close_button="Close")
 
 
+def is_open(workspace: Workspace) -> bool:
+    """Whether a project is open; says how to open one where none is."""
+    if workspace.path is None:
+        nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+    return workspace.path is not None
+
+
+def to_pick_first(purpose: str) -> None:
+    """An empty state: nothing was picked that could serve a purpose."""
+    sentence = f"Nothing was picked yet: pick some tomograms, then {purpose} here."
+    nothing_here(sentence, "Pick", lambda: ui.navigate.to("/pick"))
+
+
 def nothing_here(sentence: str, action: str = "", on_click: Callable[[], object] | None = None) -> None:
     """An empty state: what is missing, and what to do next."""
     with ui.column().classes("etpick-empty"):

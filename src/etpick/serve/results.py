@@ -104,6 +104,11 @@ class Results:
         folders = sorted((self.root / "picked").glob("*"))
         return {p.name: names for p in folders if p.is_dir() and (names := picked_tomograms(p))}
 
+    def newest_picked(self) -> str | None:
+        """The newest model that has picked; None where none has."""
+        picked = self.picked()
+        return next((m.name for m in self.models() if m.name in picked), min(picked, default=None))
+
     def picked_folder(self, model: str) -> Path:
         """Where a model's picks are."""
         return self.root / "picked" / checked_name(model)

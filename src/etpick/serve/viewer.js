@@ -62,6 +62,9 @@ export default {
   unmounted() {
     document.removeEventListener("keydown", this.keys);
     this.sizes.disconnect();
+    this.fitted = false; // what was planned draws nothing more
+    clearTimeout(this.later);
+    clearTimeout(this.telling);
     for (const controller of this.waiting.values()) controller.abort();
   },
   watch: {

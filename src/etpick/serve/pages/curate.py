@@ -10,7 +10,7 @@ from nicegui import events, ui
 from etpick.curation.session import Row
 from etpick.serve.correcting import CorrectionBar
 from etpick.serve.display import Display
-from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.frame import PAGES, frame, is_open, nothing_here, to_pick_first, told
 from etpick.serve.gallery import Gallery
 from etpick.serve.parts import FIELD, card, hint
 from etpick.serve.results import Results, results_of
@@ -30,8 +30,7 @@ def register(workspace: Workspace, slices: Slices) -> None:
     @ui.page("/curate")
     def page(model: str = "") -> None:
         with frame(workspace, "Curate"):
-            if workspace.path is None:
-                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+            if not is_open(workspace):
                 return
             with told():
                 _Curate(results_of(workspace), model)
@@ -42,15 +41,11 @@ class _Curate:
 
     def __init__(self, results: Results, model: str) -> None:
         self.results = results
-        picked = results.picked()
-        if not picked:
-            nothing_here(
-                "Nothing was picked yet: pick some tomograms, then look at the picks here.", "Pick",
-                lambda: ui.navigate.to("/pick"),
-            )  # fmt: skip
+        picked, newest = results.picked(), results.newest_picked()
+        if newest is None:
+            to_pick_first("look at the picks")
             return
-        newest = [m.name for m in results.models() if m.name in picked] or sorted(picked)
-        self.model = model if model in picked else newest[0]
+        self.model = model if model in picked else newest
         self.session = results.session(self.model)
         if not self.session.tomograms:
             nothing_here(

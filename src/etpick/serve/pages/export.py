@@ -15,7 +15,7 @@ from etpick.errors import InputError
 from etpick.exporting import Chosen, export_picks
 from etpick.io.formats.registry import BY_NAME
 from etpick.serve import reports
-from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.frame import PAGES, frame, is_open, to_pick_first, told
 from etpick.serve.parts import FIELD, TABLE, card, hint, spoken, title
 from etpick.serve.results import Results, results_of
 from etpick.serve.slices import Slices
@@ -32,8 +32,7 @@ def register(workspace: Workspace, slices: Slices) -> None:
     @ui.page("/export")
     def page(model: str = "") -> None:
         with frame(workspace, "Export"):
-            if workspace.path is None:
-                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+            if not is_open(workspace):
                 return
             with told():
                 _Export(results_of(workspace), model)
@@ -44,15 +43,11 @@ class _Export:
 
     def __init__(self, results: Results, model: str) -> None:
         self.results = results
-        picked = results.picked()
-        if not picked:
-            nothing_here(
-                "Nothing was picked yet: pick some tomograms, then export the picks here.", "Pick",
-                lambda: ui.navigate.to("/pick"),
-            )  # fmt: skip
+        picked, newest = results.picked(), results.newest_picked()
+        if newest is None:
+            to_pick_first("export the picks")
             return
-        newest = [m.name for m in results.models() if m.name in picked] or sorted(picked)
-        self.model = model if model in picked else newest[0]
+        self.model = model if model in picked else newest
         self.session = results.session(self.model)
         self.classes = [c.name for c in results.workspace.classes]
         with ui.row().classes("w-full no-wrap items-start gap-4"):

@@ -10,7 +10,7 @@ from etpick.config import PickingConfig
 from etpick.errors import InputError
 from etpick.jobs import Status, TomogramDone
 from etpick.serve.board import bar_color, buttons, sentence, statuses
-from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.frame import PAGES, frame, is_open, nothing_here, told
 from etpick.serve.parts import TABLE, card, hint, minutes, spoken, state_chip, title
 from etpick.serve.results import ModelFacts, Results, results_of
 from etpick.serve.slices import Slices
@@ -26,8 +26,7 @@ def register(workspace: Workspace, slices: Slices) -> None:
     @ui.page("/pick")
     def page() -> None:
         with frame(workspace, "Pick"):
-            if workspace.path is None:
-                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+            if not is_open(workspace):
                 return
             with told():
                 _Pick(results_of(workspace))

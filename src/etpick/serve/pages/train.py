@@ -10,7 +10,7 @@ from nicegui import ui
 from etpick.config import TrainingConfig
 from etpick.errors import InputError
 from etpick.serve.board import TrainingBoard
-from etpick.serve.frame import PAGES, frame, nothing_here, told
+from etpick.serve.frame import PAGES, frame, is_open, told
 from etpick.serve.parts import TABLE, card, hint, spoken, title
 from etpick.serve.results import TRAINING_MINUTES, Results, real_labels, results_of
 from etpick.serve.slices import Slices
@@ -28,8 +28,7 @@ def register(workspace: Workspace, slices: Slices) -> None:
     @ui.page("/train")
     def page() -> None:
         with frame(workspace, "Train"):
-            if workspace.path is None:
-                nothing_here("No project is open.", "Open or make a project", lambda: ui.navigate.to("/"))
+            if not is_open(workspace):
                 return
             with told():
                 _Train(results_of(workspace))
