@@ -62,7 +62,8 @@ class Int8:
         """What `etpick info` prints."""
         kept = f", {len(self.kept_float)} convolutions kept in float" if self.kept_float else ""
         verdict = "used where there is no graphics card" if self.accepted else "not used: it costs too much"
-        return f"int8 copy: F1 {-self.loss:+.3f} by {self.judged_by}{kept}; {verdict}"
+        change = round(-self.loss, 3) or 0.0  # no −0.000
+        return f"int8 copy: F1 {change:+.3f} by {self.judged_by}{kept}; {verdict}"
 
 
 def can_quantise() -> bool:
