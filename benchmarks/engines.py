@@ -24,6 +24,7 @@ from PIL import Image
 import etpick
 from common import keep, phantom
 from etpick.checkpoint import Model, make_network
+from etpick.data import open_volume
 from etpick.engine import TorchEngine, keeping_memory
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.nn.networks import on_device
@@ -54,7 +55,7 @@ def picks(source: Path, numbers: list[int]) -> dict[str, object]:
         for engine in ("torch", "openvino", "int8"):
             picker = Picker(model, engine=engine)
             if engine == "int8":
-                found["copy"] = making(model, folder, picker, tomograms[0])
+                found["copy"] = making(model, folder, tomograms[0])
             own = [picker(tomogram).picks for tomogram in tomograms]
             plain = plain or own
             found[engine] = {
@@ -64,9 +65,7 @@ def picks(source: Path, numbers: list[int]) -> dict[str, object]:
     return found
 
 
-def making(model: Model, folder: Path, picker: Picker, tomogram: etpick.Tomogram) -> dict[str, object]:
-    from etpick.data import open_volume
-
+def making(model: Model, folder: Path, tomogram: etpick.Tomogram) -> dict[str, object]:
     began = time.perf_counter()
     record = quantise_for(model, folder, open_volume(tomogram, model.spacing_A, model.config))
     return {"seconds, judging included": time.perf_counter() - began, "record": record.line()}
