@@ -14,7 +14,8 @@ LAYERS = [
     {"config", "external", "geometry", "orientation", "pacing", "tiles"},
     {"io", "ops"},
     {"nn", "evaluation", "simulate"},
-    {"engine"},
+    {"engine", "averaging"},
+    {"assessment"},
     {"compiled"},
     {"data", "exclusion"},
     {"inference", "hard", "placement"},
@@ -29,7 +30,7 @@ LAYERS = [
     {"curation"},
     {"report"},
     {"api", "extraction"},
-    {"demo", "desktop", "jobs"},
+    {"assessing", "demo", "desktop", "jobs"},
     {"serve"},
     {"cli"},
 ]

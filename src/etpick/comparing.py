@@ -171,7 +171,7 @@ def compare(
     paths = [Path(path) for path in sets]
     if not 2 <= len(paths) <= MOST_SETS:
         raise InputError(f"{len(paths)} set{'s' * (len(paths) != 1)} of picks: give two to {MOST_SETS}")
-    named = _names(paths, names)
+    named = names_of(paths, names)
     if reference is not None and reference not in named:
         raise InputError(f"there is no set {reference!r} to be the reference: the sets are {', '.join(named)}")
     files, notes = _by_tomogram(paths, named)
@@ -189,7 +189,7 @@ def compare(
     return Compared(named, tuple(read), classes, spacing, places, reference, against, tuple(notes))
 
 
-def _names(paths: Sequence[Path], names: Sequence[str]) -> tuple[str, ...]:
+def names_of(paths: Sequence[Path], names: Sequence[str]) -> tuple[str, ...]:
     """The names given, or what tells the paths apart: their ends, as long as needed."""
     if names and len(names) != len(paths):
         raise InputError(f"{len(names)} names for {len(paths)} sets: give a name for each, or none")

@@ -176,6 +176,24 @@ class ExtractionConfig(_Frozen):
         return max(8, 2 * math.ceil((self.box_A or 0) / spacing_A / 2 - 1e-6))
 
 
+class AssessmentConfig(_Frozen):
+    """How sets of picks are averaged to see which is better."""
+
+    by: Literal["auto", "relion", "light"] = Field(
+        "auto", description="program that refines: RELION, the light path in Python, or RELION where it is on PATH"
+    )
+    box_A: float | None = Field(
+        None, gt=0, description="edge of the subtomograms in Å; 1.6 times the particle's diameter if not given"
+    )
+    reach_A: float | None = Field(
+        None, gt=0, description="how far a particle may lie from its pick in Å; a quarter of its diameter if not given"
+    )
+    particles: int | None = Field(
+        None, ge=20, description="most particles of a set, drawn at random; all of them if not given"
+    )
+    seed: int = Field(0, ge=0, description="of everything that is drawn at random")
+
+
 T = TypeVar("T", bound=BaseModel)
 
 _PAPER: Final[dict[str, Any]] = {

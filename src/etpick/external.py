@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +22,10 @@ HOW_TO_GET_RELION = (
 )
 _LAST_LINES = 12
 _BAR = "~~(,_,"  # RELION's progress bar, a mouse
+_MPI = {  # Open MPI: more processes than cores, idle ones not to wait busily, and containers, where everyone is root
+    "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,22 +39,61 @@ class Relion:
         """Whether a tool such as `relion_refine_mpi` is there."""
         return shutil.which(tool, path=str(self.folder)) is not None
 
-    def run(self, tool: str, arguments: Sequence[object], folder: Path) -> str:
+    def run(
+        self, tool: str, arguments: Sequence[object], folder: Path, *, processes: int = 1, log: Path | None = None,
+        while_running: Callable[[], None] = lambda: None,
+    ) -> str:  # fmt: skip
         """Run a tool in a folder (RELION's project: paths count from there) and return what it printed.
 
-        Raises ExternalError with the end of its output where it fails, or where it is not there.
+        `processes` above 1 start it with mpirun. What it prints can be read in `log` at once; `while_running` is
+        called every second. Raises ExternalError with the end of its output where it fails, or where it is not there.
         """
+        command = self._command(tool, processes)
+        with tempfile.TemporaryFile("w+", errors="replace") if log is None else log.open("w+", errors="replace") as out:
+            process = subprocess.Popen(
+                [*command, *map(str, arguments)], cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+                env=os.environ | _MPI, start_new_session=True,
+            )  # fmt: skip
+            try:
+                while process.poll() is None:
+                    _wait(process)
+                    while_running()
+            finally:
+                _end(process)
+            out.seek(0)
+            printed = out.read()
+        if process.returncode:
+            lines = [line for line in printed.splitlines() if line.strip() and _BAR not in line]
+            end = "\n".join(lines[-_LAST_LINES:])
+            raise ExternalError(f"{tool} failed ({process.returncode}) in {folder}; its last lines:\n{end}")
+        return printed
+
+    def refuse_without_mpi(self) -> None:
+        """Raise ExternalError where several processes cannot be started together."""
+        if shutil.which("mpirun") is None:
+            raise ExternalError("mpirun is not on PATH, with which RELION refines: install Open MPI or MPICH")
+
+    def _command(self, tool: str, processes: int) -> list[str]:
         program = shutil.which(tool, path=str(self.folder))
         if program is None:
             raise ExternalError(f"{tool} is not among RELION's tools in {self.folder}: {HOW_TO_GET_RELION}")
-        done = subprocess.run(
-            [program, *map(str, arguments)], cwd=folder, capture_output=True, text=True, errors="replace", check=False
-        )
-        if done.returncode:
-            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and _BAR not in line]
-            end = "\n".join(lines[-_LAST_LINES:])
-            raise ExternalError(f"{tool} failed ({done.returncode}) in {folder}; its last lines:\n{end}")
-        return done.stdout
+        if processes == 1:
+            return [program]
+        self.refuse_without_mpi()
+        return ["mpirun", "-n", str(processes), program]
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(1)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a program and those it started, where it still runs."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def find_relion(needed: str = "relion_reconstruct") -> Relion:

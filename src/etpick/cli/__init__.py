@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from etpick import __version__
+from etpick.cli.assess import assess
 from etpick.cli.compare import compare
 from etpick.cli.convert import convert
 from etpick.cli.correct import correct
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, correct, serve, evaluate, compare, view, extract, convert, info, check, doctor,
-    completion,
+    demo, simulate, init, train, pick, correct, serve, evaluate, compare, assess, view, extract, convert, info, check,
+    doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -8,15 +8,15 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from etpick.config import ExtractionConfig, PickingConfig, TrainingConfig, recipe
+from etpick.config import AssessmentConfig, ExtractionConfig, PickingConfig, TrainingConfig, recipe
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)
 
 _FLAGS = {"spacing_A": "--working-spacing"}  # --spacing is what a header should have said
 _UNITS = ("_vx", "_A", "_um", "_kV", "_mm")
-_INTEGERS = {"steps", "patch_vx", "batch", "seed", "tile_vx", "validations", "gallery"}
-Config = PickingConfig | TrainingConfig | ExtractionConfig
+_INTEGERS = {"steps", "patch_vx", "batch", "seed", "tile_vx", "validations", "gallery", "particles"}
+Config = PickingConfig | TrainingConfig | ExtractionConfig | AssessmentConfig
 
 
 def from_config(kind: type[Config], *names: str) -> Callable[[Any], Any]:

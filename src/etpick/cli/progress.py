@@ -55,11 +55,15 @@ class Bars:
         if self.task is not None:
             self.progress.update(self.task, completed=done, total=total)
 
-    def on_file(self, path: Path, number: int, count: int) -> None:
-        """A new tomogram begins."""
+    def replace(self, name: str) -> Callable[[int, int], None]:
+        """A bar for a stage, in the place of the one before."""
         if self.task is not None:
             self.progress.remove_task(self.task)
-        self.stage(f"{path.name} ({number + 1} of {count})")
+        return self.stage(name)
+
+    def on_file(self, path: Path, number: int, count: int) -> None:
+        """A new tomogram begins."""
+        self.replace(f"{path.name} ({number + 1} of {count})")
 
     def on_picked(self, picked: Any) -> None:
         """A tomogram is done."""

@@ -46,7 +46,7 @@ def plan(
 
     Raises InputError where the picks do not fit the tomogram.
     """
-    particles = _in_voxels_of(tomogram, file, picks_spacing_A)
+    particles = in_voxels_of(tomogram, file, picks_spacing_A)
     wanted = (particles.classes != NEGATIVE) & (np.isin(particles.classes, classes) if classes else True)
     numbers = np.flatnonzero(wanted)
     chosen = particles.select(numbers)
@@ -64,7 +64,7 @@ def plan(
     return Job(tomogram, chosen.select(cuts.kept), numbers[cuts.kept] + 1, cuts, box_vx)
 
 
-def _in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None) -> Particles:
+def in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None) -> Particles:
     """Particles in the voxels of a tomogram that may be binned otherwise than the one that was picked."""
     table = read_table(file, tomogram=tomogram)
     if picks_spacing_A and table.in_A:

@@ -12,8 +12,8 @@ from etpick.errors import InputError
 from etpick.extraction.contrast import decide_contrast
 from etpick.extraction.output import TARGETS, describe, open_stores, prefix_of, remove_all_unfinished, write_rest
 from etpick.extraction.plan import Job, plan
-from etpick.io.extraction_folder import ExtractionFolder, open_folder
 from etpick.io.pairing import find_picks
+from etpick.io.run_folder import RunFolder, open_folder
 from etpick.io.subtomograms import SubtomogramFormat, SubtomogramStore, import_zarr
 from etpick.io.tilts import USUAL, tilts_of
 from etpick.io.tomograms import find_tomograms, open_tomogram
@@ -77,7 +77,7 @@ def extract(
     sets = [describe(job, prefix_of(out, project)) for job in jobs]
     base = Path(out)
     request = _request(jobs, config, formats=list(formats), tilts=tilts, project=prefix_of(out, project), invert=invert)
-    folder = open_folder(base, request, TARGETS, resume=resume, overwrite=overwrite)
+    folder = open_folder(base, "extraction", request, TARGETS, resume=resume, overwrite=overwrite)
     if not folder.finished:
         if not folder.done:  # stopped in the first tomogram: what is there may be anything
             remove_all_unfinished(base)
@@ -115,7 +115,7 @@ def _refuse_impossible(jobs: Sequence[Job], formats: Sequence[str], classes: Seq
 
 
 def _cut_all(
-    jobs: Sequence[Job], stores: Mapping[str, SubtomogramStore], folder: ExtractionFolder, config: ExtractionConfig,
+    jobs: Sequence[Job], stores: Mapping[str, SubtomogramStore], folder: RunFolder, config: ExtractionConfig,
     invert: bool, on_progress: Callable[[int, int], None] | None,
 ) -> None:  # fmt: skip
     """Write every box of the tomograms that are not done."""

@@ -31,7 +31,7 @@ def draw_precision_recall(
     color: str = ACCENT,
 ) -> Figure:
     """One curve, with (precision, recall) of the working point as a dot and a baseline's curve dashed."""
-    figure, axes = _chart(3.3, 2.9)
+    figure, axes = chart(3.3, 2.9)
     if baseline is not None and len(baseline):
         axes.plot(*_thinned(baseline), color=MUTED, linewidth=1.4, linestyle=(0, (4, 2)))
     if len(curve):
@@ -55,7 +55,7 @@ def draw_scores(
     colors: Mapping[str, str],
 ) -> Figure:
     """Histogram of scores in 0–1, right over wrong where `hits` are known, a line at each threshold."""
-    figure, axes = _chart(6.4, 2.7)
+    figure, axes = chart(6.4, 2.7)
     bins = np.linspace(0, 1, 41).tolist()
     if hits is None:
         axes.hist(scores, bins, color=ACCENT, alpha=0.85)
@@ -72,7 +72,7 @@ def draw_scores(
 
 def draw_distances(distances_vx: FloatArray) -> Figure:
     """Histogram of distances in voxels."""
-    figure, axes = _chart(3.3, 2.4)
+    figure, axes = chart(3.3, 2.4)
     axes.hist(distances_vx, 30, range=(0, max(float(distances_vx.max()), 1e-6)), color=ACCENT, alpha=0.85)
     axes.set(xlabel="distance (voxel)", ylabel="places")
     return figure
@@ -99,7 +99,8 @@ def draw_history(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _chart(width: float, height: float) -> tuple[Figure, Axes]:
+def chart(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure in the style of all, sizes in inches, and its axes."""
     figure, (axes,) = _charts(width, height, 1)
     return figure, axes
 

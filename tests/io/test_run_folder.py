@@ -4,22 +4,24 @@ from pathlib import Path
 import pytest
 
 from etpick.errors import OutputError
-from etpick.io.extraction_folder import STATE, open_folder
+from etpick.io.run_folder import open_folder, state_file
 from etpick.io.subtomograms import remove_unfinished
 
 TARGETS = ("boxes", "table.star")
+REQUEST = {"box": 16, "tilts": (1, 2)}
+STATE = state_file("extraction")
 
 
 def begin(folder: Path, **changes: object) -> object:
     options: dict[str, bool] = {"resume": False, "overwrite": False}
     flags = {name: bool(changes.pop(name)) for name in list(changes) if name in options}
-    return open_folder(folder, {"box": 16} | changes, TARGETS, **(options | flags))
+    return open_folder(folder, "extraction", {"box": 16} | changes, TARGETS, **(options | flags))
 
 
 def test_what_is_done_is_remembered(tmp_path: Path) -> None:
-    folder = open_folder(tmp_path / "new", {"box": 16, "tilts": (1, 2)}, TARGETS, resume=True, overwrite=False)
+    folder = open_folder(tmp_path / "new", "extraction", REQUEST, TARGETS, resume=True, overwrite=False)
     folder.mark("t1")
-    again = open_folder(tmp_path / "new", {"box": 16, "tilts": (1, 2)}, TARGETS, resume=True, overwrite=False)
+    again = open_folder(tmp_path / "new", "extraction", REQUEST, TARGETS, resume=True, overwrite=False)
     assert again.done == ["t1"] and not again.finished
     again.finish()
     assert json.loads((tmp_path / "new" / STATE).read_text())["finished"]

@@ -1,0 +1,228 @@
+"""One iteration of subtomogram averaging: how likely is each pose of each particle, and what average follows.
+
+Model of a particle's spectrum (Scheres 2012, doi:10.1016/j.jmb.2011.11.010, for three dimensions):
+X(k) = c(k) A(Rᵀk) exp(−2πi k·t / box) + noise, c being what the tilt series measured (missing wedge, contrast
+transfer), R and t its rotation and shift, A the average, and the noise of variance σ² in each shell, real and
+imaginary part each. Expectation weighs all poses tried by their probability; maximisation adds up the particles,
+turned back, with these weights. Everything is a matrix product: rotations by particles at all shifts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from etpick.averaging.grid import FourierGrid
+
+_COLUMNS: int = 4096  # shifts × particles scored at once
+_LEAST_MASS = 1e-4  # of a rotation's fair share, below which it is not put into the average
+_LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
+_NEARBY_VALUES = 2**22  # complex values read at once where each particle has its own rotations
+_LEAST_VARIANCE = 1e-9
+_LEAST_LOGARITHM = -60.0  # of a ratio of chances; processors are slow with numbers so small that they lose digits
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """Particles to average. values: (n, f). measured: (g, f) c of each tomogram. group: (n,) the particle's."""
+
+    values: Tensor
+    measured: Tensor
+    group: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, rows: Tensor) -> Spectra:
+        """Some of the particles."""
+        return Spectra(self.values[rows], self.measured, self.group[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """rotations: (n, 3, 3) from reference to tomogram, zyx. shifts_vx: (n, 3) from the box's middle to the particle."""
+
+    rotations: Tensor
+    shifts_vx: Tensor
+
+    def select(self, rows: Tensor) -> Poses:
+        """Some of the poses."""
+        return Poses(self.rotations[rows], self.shifts_vx[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one iteration gives.
+
+    sums: for `FourierGrid.solve`. poses: the most likely ones. evidence: (n,) natural logarithm of how much more
+    likely the particle is than noise alone, over all poses tried. top: (n,) probability of the most likely pose.
+    variance: (shells + 1,) of the noise.
+    """
+
+    sums: Tensor
+    poses: Poses
+    evidence: Tensor
+    top: Tensor
+    variance: Tensor
+
+
+def noise_alone(spectra: Spectra, grid: FourierGrid) -> Tensor:
+    """(shells + 1,) variance of real and imaginary part in each shell, if particles were nothing but noise."""
+    seen = (spectra.measured > 0).float()
+    power = torch.zeros_like(spectra.measured).index_add_(0, spectra.group, spectra.values.abs() ** 2)
+    counts = torch.bincount(spectra.group, minlength=len(seen))[:, None]
+    return _per_component(grid.per_shell(seen * power), grid.per_shell(seen * counts))
+
+
+def _per_component(power: Tensor, count: Tensor) -> Tensor:
+    return (power / count.clamp(min=1e-6) / 2).clamp(min=_LEAST_VARIANCE)
+
+
+def search_everywhere(
+    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, around_vx: Tensor, rotations: Tensor,
+    shifts_vx: Tensor, reach_vx: float, shell: int,
+) -> Step:  # fmt: skip
+    """Try the same (r, 3, 3) rotations for all particles, each at (t, 3) shifts from its own `around_vx` (n, 3).
+
+    Frequencies up to a shell count, and places that are no farther than a reach from the box's middle.
+    """
+    count = grid.up_to(shell)
+    noise = variance[grid.shell[:count]]
+    measured = spectra.measured[:, :count]
+    turned = grid.read(grid.transform(reference), rotations, count)
+    power = turned.abs() ** 2
+    penalty = 0.5 * power @ (measured**2 / noise).T  # (r, g)
+    waves = grid.phases(shifts_vx)[:, :count]
+    rows = _real(turned)
+    total, weight = torch.zeros_like(rows), torch.zeros(len(rotations), len(measured))
+    steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for part in _parts(len(spectra), _COLUMNS // len(shifts_vx)):
+        group = spectra.group[part]
+        middle = spectra.values[part, :count] * grid.phases(around_vx[part])[:, :count] * measured[group]
+        shifted = middle[:, None] * waves  # (p, t, f)
+        columns = _real(shifted / noise).reshape(-1, rows.shape[1])
+        scores = (rows @ columns.T).reshape(len(rows), len(part), -1) - penalty[:, group, None]
+        places = around_vx[part][:, None] + shifts_vx  # (p, t, 3)
+        inside = places.norm(dim=2) <= reach_vx
+        scores = scores.permute(1, 0, 2).masked_fill(~inside[:, None], -math.inf)
+        chance, logarithm = _chances(scores.reshape(len(part), -1))
+        index = chance.argmax(dim=1)
+        steps.append((
+            rotations[index // len(shifts_vx)], places[torch.arange(len(part)), index % len(shifts_vx)], logarithm,
+            chance.amax(dim=1),
+        ))  # fmt: skip
+        by_rotation = chance.reshape(len(part), len(rows), -1).permute(1, 0, 2)  # (r, p, t)
+        total += by_rotation.reshape(len(rows), -1) @ _real(shifted).reshape(-1, rows.shape[1])
+        weight.index_add_(1, group, by_rotation.sum(dim=2))
+    values = _complex(total)
+    seen = weight @ measured**2
+    explained = grid.per_shell(2 * (values * turned.conj()).real - power * seen)
+    left = _left_over(spectra, grid, explained, variance, shell)
+    heavy = weight.sum(dim=1) > _LEAST_MASS * len(spectra) / len(rotations)
+    sums = grid.empty()
+    rotations, values, seen = rotations[heavy], values[heavy], seen[heavy]
+    for part in _parts(len(rotations), _NEARBY_VALUES // count):
+        grid.put(sums, rotations[part], values[part], seen[part])
+    return _step(sums, steps, left)
+
+
+def search_nearby(
+    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, poses: Poses, turns: Tensor,
+    shifts_vx: Tensor, reach_vx: float, shell: int,
+) -> Step:  # fmt: skip
+    """Try (r, 3, 3) small turns of each particle's own pose, and (t, 3) small shifts that stay within a reach."""
+    count = grid.up_to(shell)
+    noise = variance[grid.shell[:count]]
+    transformed, waves = grid.transform(reference), grid.phases(shifts_vx)[:, :count]
+    sums, explained = grid.empty(), torch.zeros(grid.shells + 1)
+    steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for part in _parts(len(spectra), _NEARBY_VALUES // (count * len(turns))):
+        own = poses.select(part)
+        rotations = own.rotations[:, None] @ turns  # (p, r, 3, 3)
+        turned = grid.read(transformed, rotations.reshape(-1, 3, 3), count).reshape(len(part), len(turns), -1)
+        measured = spectra.measured[spectra.group[part], :count]
+        middle = spectra.values[part, :count] * grid.phases(own.shifts_vx)[:, :count] * measured
+        shifted = middle[:, None] * waves  # (p, t, f)
+        power = turned.abs() ** 2
+        penalty = 0.5 * torch.einsum("prf,pf->pr", power, measured**2 / noise)
+        scores = _real(turned) @ _real(shifted / noise).transpose(1, 2) - penalty[:, :, None]
+        places = own.shifts_vx[:, None] + shifts_vx  # (p, t, 3)
+        inside = places.norm(dim=2) <= reach_vx
+        scores = scores.masked_fill(~inside[:, None], -math.inf)
+        chance, logarithm = _chances(scores.reshape(len(part), -1))
+        index, rows = chance.argmax(dim=1), torch.arange(len(part))
+        best = rotations[rows, index // len(shifts_vx)], places[rows, index % len(shifts_vx)]
+        steps.append((*best, logarithm, chance.amax(dim=1)))
+        chance = chance.reshape(scores.shape)
+        values = _complex(chance @ _real(shifted))  # (p, r, f)
+        weight = chance.sum(dim=2)
+        seen = weight[:, :, None] * measured[:, None] ** 2
+        explained += grid.per_shell(2 * (values * turned.conj()).real - power * seen)
+        heavy = weight > _LEAST_CHANCE
+        grid.put(sums, rotations[heavy], values[heavy], seen[heavy])
+    return _step(sums, steps, _left_over(spectra, grid, explained, variance, shell))
+
+
+def _step(sums: Tensor, parts: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], variance: Tensor) -> Step:
+    """Of rotations, shifts, evidence and top of each part of the particles."""
+    rotations, shifts, evidence, top = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Step(sums, Poses(rotations, shifts), evidence, top, variance)
+
+
+def average(spectra: Spectra, grid: FourierGrid, poses: Poses) -> Tensor:
+    """Sums for `FourierGrid.solve` of particles at given poses, with all frequencies."""
+    sums = grid.empty()
+    for part in _parts(len(spectra), _NEARBY_VALUES // len(grid.k)):
+        measured = spectra.measured[spectra.group[part]]
+        middle = spectra.values[part] * grid.phases(poses.shifts_vx[part])
+        grid.put(sums, poses.rotations[part], middle * measured, measured**2)
+    return sums
+
+
+def correlations(spectra: Spectra, grid: FourierGrid, reference: Tensor, poses: Poses, shell: int) -> Iterator[float]:
+    """Of each particle the correlation with the reference at its pose, −1 to 1, where the tilt series measured."""
+    count = grid.up_to(shell)
+    transformed = grid.transform(reference)
+    for part in _parts(len(spectra), _NEARBY_VALUES // count):
+        measured = spectra.measured[spectra.group[part], :count]
+        expected = grid.read(transformed, poses.rotations[part], count) * measured
+        found = (spectra.values[part] * grid.phases(poses.shifts_vx[part]))[:, :count] * (measured > 0)
+        product = (expected.conj() * found).real.sum(dim=1)
+        yield from (product / (expected.norm(dim=1) * found.norm(dim=1)).clamp(min=1e-12)).tolist()
+
+
+def _parts(count: int, size: int) -> Iterator[Tensor]:
+    """Row numbers 0 … count − 1, at most `size` at once and at least one."""
+    for start in range(0, count, max(1, size)):
+        yield torch.arange(start, min(start + max(1, size), count))
+
+
+def _left_over(spectra: Spectra, grid: FourierGrid, explained: Tensor, variance: Tensor, shell: int) -> Tensor:
+    """Variance of the noise where the reference has taken its part of the power, beyond `shell` as it was."""
+    seen = (spectra.measured > 0).float()[spectra.group]
+    power = grid.per_shell(seen * spectra.values.abs() ** 2)
+    new = _per_component(power - explained, grid.per_shell(seen))
+    return torch.where(torch.arange(len(new)) <= shell, new, variance)
+
+
+def _chances(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """(p, poses) → their probabilities, and the logarithm of their mean likelihood ratio (p,)."""
+    best = scores.amax(dim=1)
+    ratio = (scores - best[:, None]).clamp_(min=_LEAST_LOGARITHM).exp_()
+    total = ratio.sum(dim=1)
+    tried = scores.isfinite().sum(dim=1)
+    return ratio.div_(total[:, None]), best + total.log() - tried.log()
+
+
+def _real(values: Tensor) -> Tensor:
+    """(…, f) complex → (…, 2f) real."""
+    return torch.view_as_real(values).flatten(-2)
+
+
+def _complex(values: Tensor) -> Tensor:
+    """The inverse of `_real`."""
+    return torch.view_as_complex(values.reshape(*values.shape[:-1], -1, 2))
