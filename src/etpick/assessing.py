@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from etpick.assessment.result import FILE, Averaged, SetResult, read_result
 from etpick.averaging.refine import ITERATIONS, START_ITERATIONS
 from etpick.checkpoint import load_model
 from etpick.comparing import names_of
-from etpick.config import AssessmentConfig, build
+from etpick.config import AssessmentConfig, ExtractionConfig, build
 from etpick.errors import ExternalError, InputError
 from etpick.evaluation.comparison import find_places, joined, region_name
 from etpick.external import Relion, find_relion
 from etpick.extraction import extract
-from etpick.extraction.plan import in_voxels_of
+from etpick.extraction.contrast import decide_contrast
+from etpick.extraction.plan import in_voxels_of, job_of
 from etpick.io.mrc import write_mrc
 from etpick.io.pairing import find_picks
 from etpick.io.picks import write_picks
@@ -108,6 +109,7 @@ def assess(
     } | config.model_dump(exclude={"by"}) | extraction  # fmt: skip
     folder = open_folder(Path(out), "assessment", request, (_SETS, PAGE), resume=resume, overwrite=overwrite)
     results = []
+    extraction |= {"contrast": _contrast(chosen, opened, config, kind, extraction.get("contrast", "auto"))}
     for name, rows in chosen.items():
         place = Path(out) / _SETS / name.replace(" ", "-")
         if name not in folder.done:
@@ -247,6 +249,21 @@ def _digest(rows: Mapping[Path, Particles]) -> str:
     return f"{len(positions)} picks, {hashlib.sha256(positions.tobytes()).hexdigest()[:12]}"
 
 
+def _contrast(
+    sets: Mapping[str, Mapping[Path, Particles]], tomograms: Mapping[Path, Tomogram], config: AssessmentConfig,
+    kind: ParticleClass, wanted: Literal["auto", "keep", "invert"],
+) -> str:  # fmt: skip
+    """One decision for all sets: a set of few right picks could not tell dark from bright by itself."""
+    box = build(ExtractionConfig, {"box_A": _box_A(config, kind), "edge": "pad"})
+    rows = [(tomograms[path], own) for parts in sets.values() for path, own in parts.items()]
+    invert, _ = decide_contrast([job_of(tomogram, own, box) for tomogram, own in rows], wanted)
+    return "invert" if invert else "keep"
+
+
+def _box_A(config: AssessmentConfig, kind: ParticleClass) -> float:
+    return config.box_A or _BOX * kind.diameter_A
+
+
 def _assess_set(
     task: _Task, rows: Mapping[Path, Particles], paths: Sequence[Path], spacing_A: float | None,
     extraction: Mapping[str, Any],
@@ -258,7 +275,7 @@ def _assess_set(
     diameter_A = task.kind.diameter_A
     made = extract(
         picks, [path for path in paths if path in rows], task.place / "extracted",
-        box_A=task.config.box_A or _BOX * diameter_A, edge="pad", gallery=0, spacing_A=spacing_A, resume=True,
+        box_A=_box_A(task.config, task.kind), edge="pad", gallery=0, spacing_A=spacing_A, resume=True,
         on_progress=task.on_stage(f"{task.name}: subtomograms"), **extraction,
     )  # fmt: skip
     extracted = read_extracted(task.place / "extracted")

@@ -27,7 +27,11 @@ def grid() -> FourierGrid:
     return FourierGrid(BOX_VX)
 
 
-def test_poses_and_particle_are_found_from_nothing_and_noise_gives_no_resolution(grid: FourierGrid) -> None:
+def test_poses_and_particle_are_found_from_nothing_and_noise_gives_no_resolution(
+    grid: FourierGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, spacing_deg in {"_COARSE_DEG": 28.0, "_FINE_DEG": 20.0}.items():  # for time; steps near by follow
+        monkeypatch.setattr(f"etpick.averaging.refine.{name}", spacing_deg)
     spectra, true = simulated(COUNT, grid, handed_particle(BOX_VX), noise=0.5)
     found, resolution, steps = refined(spectra, grid)
     assert steps == ITERATIONS

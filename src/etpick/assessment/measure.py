@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from scipy import fft
 
 from etpick.assessment.particles import Extracted
 from etpick.assessment.result import Averaged, SetResult
@@ -58,10 +59,10 @@ def average_map(one: FloatArray, other: FloatArray, result: SetResult) -> FloatA
     shells = np.arange(len(curve))
     weights = np.where(shells <= np.ceil(last), np.sqrt(2 * curve / (1 + curve)), 0)
     n = one.shape[0]
-    k, half = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
+    k, half = fft.fftfreq(n, 1 / n), fft.rfftfreq(n, 1 / n)
     radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + half[None, None, :] ** 2)
-    transformed = np.fft.rfftn((one + other) / 2) * np.interp(radius, shells, weights, right=0)
-    return np.asarray(np.fft.irfftn(transformed, s=one.shape))
+    transformed = fft.rfftn((one + other) / 2) * np.interp(radius, shells, weights, right=0)
+    return np.asarray(fft.irfftn(transformed, s=one.shape))
 
 
 def subset_sizes(count: int) -> list[int]:

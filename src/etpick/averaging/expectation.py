@@ -19,7 +19,7 @@ from torch import Tensor
 from etpick.averaging.grid import FourierGrid
 
 _COLUMNS: int = 4096  # shifts × particles scored at once
-_LEAST_MASS = 1e-4  # of a rotation's fair share, below which it is not put into the average
+_LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
 _NEARBY_VALUES = 2**22  # complex values read at once where each particle has its own rotations
 _LEAST_VARIANCE = 1e-9

@@ -106,22 +106,20 @@ class FourierGrid:
     def put(self, sums: Tensor, rotations: Tensor, values: Tensor, weights: Tensor) -> None:
         """Add spectra (r, f′), turned back, and their weights to `sums`; the adjoint of `read`."""
         points = self._points(rotations, values.shape[1]).reshape(-1, 3)
-        added = torch.stack([values.real.reshape(-1), values.imag.reshape(-1), weights.reshape(-1)])
+        added = (values.real.reshape(-1), values.imag.reshape(-1), weights.reshape(-1))
         for index, share in self._corners(points):
-            sums.index_add_(1, index, added * share)
+            for total, one in zip(sums, added, strict=True):
+                total.scatter_add_(0, index, one * share)  # several times faster than index_add_ on all three
 
     def _corners(self, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each of (n, 3) points the eight voxels around it and its share in each."""
-        low = points.floor()
-        high = points - low
-        whole = low.long()
-        for corner in product((0, 1), repeat=3):
-            share = torch.ones(len(points))
-            index = torch.zeros(len(points), dtype=torch.long)
-            for axis, one in enumerate(corner):
-                share = share * (high[:, axis] if one else 1 - high[:, axis])
-                index = index * self.padded_vx + whole[:, axis] + one
-            yield index, share
+        p, low = self.padded_vx, points.floor()
+        first = ((low[:, 0] * p + low[:, 1]) * p + low[:, 2]).long()  # exact: p³ is below 2²⁴
+        z, y, x = (points - low).unbind(1)
+        for i, j in product((0, 1), repeat=2):
+            both = (z if i else 1 - z) * (y if j else 1 - y)
+            for k in (0, 1):
+                yield first + ((i * p + j) * p + k), both * (x if k else 1 - x)
 
     def weight_of_shells(self, sums: Tensor) -> Tensor:
         """(shells + 1,) mean weight in each shell, of both halves of Fourier space."""

@@ -60,8 +60,17 @@ def plan(
             f"a ball of {config.background_A:g} Å leaves too little background in a box of "
             f"{box_vx * tomogram.spacing_A:g} Å: give a smaller --background, or a larger --box"
         )
-    cuts = plan_cuts(chosen.positions, tomogram.shape, box_vx, config.edge)
-    return Job(tomogram, chosen.select(cuts.kept), numbers[cuts.kept] + 1, cuts, box_vx)
+    return job_of(tomogram, chosen, config, numbers + 1)
+
+
+def job_of(
+    tomogram: Tomogram, particles: Particles, config: ExtractionConfig, numbers: NDArray[np.int64] | None = None
+) -> Job:
+    """Boxes around particles in the tomogram's voxels; `numbers` are their lines in the pick file, else 1 … n."""
+    box_vx = config.box_of(tomogram.spacing_A)
+    cuts = plan_cuts(particles.positions, tomogram.shape, box_vx, config.edge)
+    lines = np.arange(1, len(particles) + 1) if numbers is None else numbers
+    return Job(tomogram, particles.select(cuts.kept), lines[cuts.kept], cuts, box_vx)
 
 
 def in_voxels_of(tomogram: Tomogram, file: Path, picks_spacing_A: float | None) -> Particles:
