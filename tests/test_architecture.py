@@ -26,7 +26,7 @@ LAYERS = [
     {"learner", "batch"},
     {"resumption"},
     {"picking", "judging", "training"},
-    {"comparing", "exporting"},
+    {"comparing", "crosschecking", "exporting"},
     {"curation"},
     {"report"},
     {"api", "extraction"},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from etpick.checkpoint import DESCRIPTION, Model, load_model, stored_config
 from etpick.comparing import Compared
 from etpick.config import PickingConfig, TrainingConfig, build, recipe
+from etpick.crosschecking import PAGE, Crosscheck, crosscheck
 from etpick.curation.project import Correction, correct_project
 from etpick.curation.review import CANDIDATES
 from etpick.curation.rounds import Round, undo_round
@@ -34,6 +35,7 @@ from etpick.judging import Judged
 from etpick.picking import Found, Picker
 from etpick.report.build import evaluation_report
 from etpick.report.compared import comparison_report
+from etpick.report.crosschecked import crosscheck_report
 from etpick.report.page import Report, write_report
 from etpick.report.picked import picking_report
 from etpick.training import OnProgress, OnValidated, train_model
@@ -314,6 +316,15 @@ def write_comparison(
     refuse_existing(page, overwrite)
     compared.write(Path(out), overwrite=overwrite)
     return write_report(page, comparison_report(compared, drawn), overwrite=overwrite)
+
+
+def write_crosscheck(project: Path | str | Dataset, out: Path | str, **options: Any) -> tuple[Crosscheck, Path]:
+    """`etpick.crosschecking.crosscheck` with the same arguments, and a report on it, OUT/crosscheck.html.
+
+    Raises EtpickError.
+    """
+    found = crosscheck(project, out, **options)
+    return found, write_report(Path(out) / PAGE, crosscheck_report(found), overwrite=True)
 
 
 def write_evaluation(

@@ -24,6 +24,7 @@ from etpick.external import Relion, find_relion
 from etpick.extraction import extract
 from etpick.extraction.contrast import decide_contrast
 from etpick.extraction.plan import in_voxels_of, job_of
+from etpick.extraction.run import PADDED, no_tilts
 from etpick.io.mrc import write_mrc
 from etpick.io.pairing import find_picks
 from etpick.io.picks import write_picks
@@ -109,7 +110,11 @@ def assess(
     } | config.model_dump(exclude={"by"}) | extraction  # fmt: skip
     folder = open_folder(Path(out), "assessment", request, (_SETS, PAGE), resume=resume, overwrite=overwrite)
     results = []
-    extraction |= {"contrast": _contrast(chosen, opened, config, kind, extraction.get("contrast", "auto"))}
+    contrast, why = _contrast(chosen, opened, config, kind, extraction.get("contrast", "auto"))
+    notes.append(why)
+    if "tilts" not in extraction:
+        notes.append(no_tilts(extraction.get("tilt_axis", "y")))
+    extraction |= {"contrast": contrast}
     for name, rows in chosen.items():
         place = Path(out) / _SETS / name.replace(" ", "-")
         if name not in folder.done:
@@ -252,12 +257,12 @@ def _digest(rows: Mapping[Path, Particles]) -> str:
 def _contrast(
     sets: Mapping[str, Mapping[Path, Particles]], tomograms: Mapping[Path, Tomogram], config: AssessmentConfig,
     kind: ParticleClass, wanted: Literal["auto", "keep", "invert"],
-) -> str:  # fmt: skip
-    """One decision for all sets: a set of few right picks could not tell dark from bright by itself."""
+) -> tuple[str, str]:  # fmt: skip
+    """One decision for all sets, and why: a set of few right picks could not tell dark from bright by itself."""
     box = build(ExtractionConfig, {"box_A": _box_A(config, kind), "edge": "pad"})
     rows = [(tomograms[path], own) for parts in sets.values() for path, own in parts.items()]
-    invert, _ = decide_contrast([job_of(tomogram, own, box) for tomogram, own in rows], wanted)
-    return "invert" if invert else "keep"
+    invert, why = decide_contrast([job_of(tomogram, own, box) for tomogram, own in rows], wanted)
+    return ("invert" if invert else "keep"), why
 
 
 def _box_A(config: AssessmentConfig, kind: ParticleClass) -> float:
@@ -286,7 +291,7 @@ def _assess_set(
     _write_maps(task, averaged, result, local)
     write_star(task.place / "refined.star", extracted.optics, _refined_table(extracted, averaged))
     result.write(task.place / FILE)
-    return [note for note in made.notes if not note.startswith("boxes that reach") or ": 0; centres" not in note]
+    return [f"{task.name}: {note}" for note in made.notes if note.startswith(PADDED) and "up: 0;" not in note]
 
 
 def _refine(task: _Task, extracted: Extracted) -> Averaged:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpick.errors import InputError
+from etpick.evaluation.plausibility import plausibility
 from etpick.io.picks import read_picks
 from etpick.io.project import TomogramEntry, open_entry, read_project
 from etpick.io.sanity import describe_outside, describe_spacing, is_outside, repeated
 from etpick.ops.contrast import ContrastProbe
 from etpick.placement import Placement, check_placement
-from etpick.types import Particles, Shape3, Tomogram
+from etpick.types import NEGATIVE, Particles, Shape3, Tomogram
 
 _SAMPLE_VOXELS = 16_000_000
 _ROBUST_SIGMA = 1.4826  # of the median absolute deviation of a normal distribution
@@ -288,3 +289,14 @@ def placement_of(tomogram: Tomogram, particles: Particles) -> Placement:
     if not grey.std > 0:
         raise InputError(f"every voxel of {tomogram.name} is alike: nothing can be held against it")
     return check_placement(particles.positions, tomogram.shape, ContrastProbe(tomogram.data, *grey.robust_range))
+
+
+def plausibility_of(tomogram: Tomogram, particles: Particles, diameters_A: Mapping[str, float]) -> list[str]:
+    """Lines on whether picks of each class lie as particles can. Raises InputError for a class without a diameter."""
+    lines = []
+    for name in sorted({str(label) for label in particles.classes} - {NEGATIVE}):
+        if name not in diameters_A:
+            raise InputError(f"no diameter of {name}: give one with --diameter {name}=Å")
+        found = plausibility(particles.of_class(name).positions, tomogram.shape, diameters_A[name] / tomogram.spacing_A)
+        lines += [f"{name}: {found.line()}", *(f"{name}: {remark}" for remark in found.remarks())]
+    return lines

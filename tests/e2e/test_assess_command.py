@@ -147,8 +147,8 @@ def test_relion_refines_and_its_curves_are_read(data: Path, tmp_path: Path) -> N
         pytest.skip(str(absent))
     out = tmp_path / "out"
     done = etpick(
-        "assess", data / "good", "--tomograms", data / "t", *DIAMETER, "--out", out, "--by", "relion", "--particles", 20,
-        "--box", 320,
+        "assess", data / "good", "--tomograms", data / "t", *DIAMETER, "--out", out, "--by", "relion",
+        "--particles", 20, "--box", 320,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     found = read_result(out / "sets" / "good" / "assessed.json")

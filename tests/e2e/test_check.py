@@ -24,5 +24,7 @@ def test_the_verdict_ends_a_table_of_what_was_tried(tmp_path: Path, swapped: boo
     result = CliRunner().invoke(main, ["check", str(tmp_path / "t1.mrc"), str(tmp_path / "t1.csv")])
     assert result.exit_code == 0, result.output
     *table, verdict = result.output.splitlines()
+    more = CliRunner().invoke(main, ["check", str(tmp_path / "t1.mrc"), str(tmp_path / "t1.csv"), "--diameter", "a=50"])
+    assert "a: nearest neighbours" in more.output and "overlap; picks from low z to high: " in more.output
     assert any(line.startswith("z runs the other way") for line in table)
     assert verdict.startswith("x and y are swapped: undone,") if swapped else "they fit the tomogram" in verdict

@@ -12,6 +12,7 @@ from etpick.cli.assess import assess
 from etpick.cli.compare import compare
 from etpick.cli.convert import convert
 from etpick.cli.correct import correct
+from etpick.cli.crosscheck import crosscheck
 from etpick.cli.extract import extract
 from etpick.cli.judge import check, evaluate, info
 from etpick.cli.machine import completion, doctor
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 for _command in (
-    demo, simulate, init, train, pick, correct, serve, evaluate, compare, assess, view, extract, convert, info, check,
-    doctor, completion,
+    demo, simulate, init, train, pick, correct, serve, evaluate, compare, assess, crosscheck, view, extract,
+    convert, info, check, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

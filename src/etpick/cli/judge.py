@@ -64,16 +64,28 @@ def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
 @click.argument("picks", type=FILE)
 @click.option("--binning", type=float, default=1.0, show_default=True, help="voxels of the picks that make one of the "
               "tomogram along an axis")  # fmt: skip
+@click.option("--model", type=FOLDER, help="for the classes' diameters")
+@diameter_option
 @spacing_option
-def check(tomogram: Path, picks: Path, binning: float, spacing_A: float | None) -> None:
+def check(
+    tomogram: Path, picks: Path, binning: float, model: Path | None, diameters: dict[str, float],
+    spacing_A: float | None,
+) -> None:  # fmt: skip
     """Are the picks where the particles are?
 
     Compares the density at the picks with that at random places, as they are and with swapped axes, flipped axes and
-    other binnings undone, and names the likely mistake.
+    other binnings undone, and names the likely mistake. With --diameter or --model also whether they lie as particles
+    can: how many are closer than a diameter to another, and how many lie in each tenth of the height.
     """
-    from etpick.inspection import placement_of
+    from etpick.checkpoint import load_model
+    from etpick.inspection import placement_of, plausibility_of
     from etpick.io.picks import read_picks
     from etpick.io.tomograms import open_tomogram
+    from etpick.judging import classes_of
 
     opened = open_tomogram(tomogram, spacing_A=spacing_A)
-    click.echo("\n".join(placement_of(opened, read_picks(picks, tomogram=opened, binning=binning)).lines()))
+    read = read_picks(picks, tomogram=opened, binning=binning)
+    click.echo("\n".join(placement_of(opened, read).lines()))
+    if diameters or model:
+        known = {c.name: c.diameter_A for c in classes_of(diameters, load_model(model) if model else None)}
+        click.echo("\n".join(plausibility_of(opened, read, known)))

@@ -79,9 +79,9 @@ class Bars:
             if remark:
                 self.say(f"  {remark}")
 
-    def training(self) -> Callable[[TrainingProgress], None]:
+    def training(self, name: str = "training") -> Callable[[TrainingProgress], None]:
         """A bar for training: loss, validation F1, remaining time."""
-        task = self.progress.add_task("training", total=None)
+        task = self.progress.add_task(name, total=None)
 
         def show(p: TrainingProgress) -> None:
             if p.message:

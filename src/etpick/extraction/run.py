@@ -21,6 +21,7 @@ from etpick.ops.subtomograms import cut, level, outside_ball
 
 _BACKGROUND: Final = 0.75  # of the box is the particle's, as in RELION's extraction
 _SAME_SPACING: Final = 0.01
+PADDED: Final = "boxes that reach beyond the tomogram"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,11 @@ def extract(
     return Extraction(made, sum(len(job.cuts) for job in jobs), notes)
 
 
+def no_tilts(axis: str) -> str:
+    """What is assumed where no tilt angles are given."""
+    return f"no tilt angles given: the missing wedge is that of {USUAL} degrees about {axis}"
+
+
 def _request(jobs: Sequence[Job], config: ExtractionConfig, **more: Any) -> dict[str, Any]:
     """All that the written files depend on, to tell whether an extraction may go on."""
     return config.model_dump() | more | {f"picks of {job.tomogram.name}": job.digest for job in jobs}
@@ -147,9 +153,9 @@ def _notes(jobs: Sequence[Job], config: ExtractionConfig, without: int, tilts: s
     if config.edge == "drop":
         notes.append(f"particles left out because their box reaches beyond the tomogram: {dropped}")
     else:
-        notes.append(f"boxes that reach beyond the tomogram and were filled up: {padded}; centres outside: {dropped}")
+        notes.append(f"{PADDED} and were filled up: {padded}; centres outside: {dropped}")
     if tilts is None:
-        notes.append(f"no tilt angles given: the missing wedge is that of {USUAL} degrees about {config.tilt_axis}")
+        notes.append(no_tilts(config.tilt_axis))
     if all(job.particles.angles is None for job in jobs):
         notes.append("the picks have no orientations: angles are 0 in the STAR file")
     return notes

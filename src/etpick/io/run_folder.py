@@ -12,7 +12,7 @@ from etpick.errors import OutputError
 from etpick.io.atomic import atomic_write, make_folder
 from etpick.io.subtomograms import remove_unfinished
 
-Kind = Literal["extraction", "assessment"]
+Kind = Literal["extraction", "assessment", "crosscheck"]
 
 
 class RunFolder:
@@ -45,6 +45,10 @@ def state_file(kind: Kind) -> str:
     return f"{kind}.json"
 
 
+def _one(kind: Kind) -> str:
+    return f"{'an' if kind[0] in 'ae' else 'a'} {kind}"
+
+
 def open_folder(
     folder: Path, kind: Kind, request: Mapping[str, Any], targets: Sequence[str], *, resume: bool, overwrite: bool
 ) -> RunFolder:
@@ -61,15 +65,16 @@ def open_folder(
         there = [name for name in targets if (folder / name).exists()]
         if there:
             raise OutputError(
-                f"{folder / there[0]} exists and no {state} beside it says that an {kind} made it: "
+                f"{folder / there[0]} exists and no {state} beside it says that {_one(kind)} made it: "
                 "choose another folder with --out"
             )
     elif resume:
         return _go_on(folder, kind, request, stored)
     elif not overwrite:
+        what = _one(kind) if stored.get("finished") else f"an unfinished {kind}"
         raise OutputError(
-            f"{folder} holds {'an' if stored.get('finished') else 'an unfinished'} {kind}: choose another folder "
-            "with --out, go on with --resume, or replace it with --overwrite"
+            f"{folder} holds {what}: choose another folder with --out, go on with --resume, or replace it with "
+            "--overwrite"
         )
     else:
         _clear(folder, targets)

@@ -69,13 +69,12 @@ def _table(results: Sequence[SetResult], colors: Mapping[str, str]) -> Section:
         )
         for r in results
     )  # fmt: skip
-    head = (
-        "set", "particles", "resolution", "local, median", "B-factor (95 %)", "correlation with the average",
-        "log-likelihood, median", "maximum-value probability",
-    )  # fmt: skip
+    head = ("set", "particles", "resolution", "local", "B-factor", "correlation", "log-likelihood", "probability")
     caption = (
-        f"Resolution at a corrected Fourier shell correlation of 0.143. {results[0].likelihood_is.capitalize()}: "
-        "sets are to be compared by it only where their averages are about as good."
+        "Resolution at a corrected Fourier shell correlation of 0.143; local resolution, median; B-factor with its "
+        "95 % band in Å²; means of the correlation with the average and of the maximum-value probability; "
+        f"{results[0].likelihood_is}, median. A set's likelihoods are under its own average: compare them where the "
+        "averages are about as good."
     )
     return Section("Side by side", tables=(Table(head, rows, caption),))
 
@@ -85,7 +84,7 @@ def _b_factor(result: SetResult) -> str:
     if fit is None or np.isinf(fit.b_A2):
         return "–"
     high = "∞" if np.isinf(fit.high_A2) else f"{fit.high_A2:.0f}"
-    return f"{fit.b_A2:.0f} Å² ({fit.low_A2:.0f} to {high})"
+    return f"{fit.b_A2:.0f} ({fit.low_A2:.0f}–{high})"
 
 
 def _averages(results: Sequence[SetResult], volumes: Sequence[Mapping[str, FloatArray]]) -> Section:

@@ -64,8 +64,6 @@ def _thresholds(axes: Axes, result: SetResult) -> None:
 
 def draw_b_factors(results: Sequence[SetResult], colors: Colors) -> Figure:
     """Rosenthal–Henderson plot: 1 / resolution² of random subsets over their size, the line, and its band."""
-    from matplotlib.ticker import ScalarFormatter
-
     figure, axes = chart(*_WIDE)
     for result in results:
         color, known = colors[result.name], np.isfinite(result.subset_resolutions_A)
@@ -80,7 +78,10 @@ def draw_b_factors(results: Sequence[SetResult], colors: Colors) -> Figure:
             low, high = fit.band(x)
             axes.fill_between(np.exp(x), low, high, color=color, alpha=0.14, linewidth=0)
     axes.set(xscale="log", xlabel="particles", ylabel="1 / resolution² (1/Å²)")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    largest = max(results, key=lambda result: result.particles)
+    sizes = np.unique(largest.subset_counts)
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xticks([], minor=True)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, -3))
     axes.grid(color=MUTED, alpha=0.18, linewidth=0.8)
     return figure
