@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from etpick.api import evaluate, pick, pick_files, train
+    from etpick.assessing import assess
     from etpick.checkpoint import Model, load_model
+    from etpick.crosschecking import crosscheck
     from etpick.errors import EtpickError
     from etpick.extraction import extract
     from etpick.io.picks import read_picks, write_picks
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "etpick.api": ("evaluate", "pick", "pick_files", "train"),
+    "etpick.assessing": ("assess",),
     "etpick.checkpoint": ("Model", "load_model"),
+    "etpick.crosschecking": ("crosscheck",),
     "etpick.errors": ("EtpickError",),
     "etpick.extraction": ("extract",),
     "etpick.io.picks": ("read_picks", "write_picks"),
@@ -35,9 +39,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Dataset", "EtpickError", "Model", "ParticleClass", "Particles", "Tomogram", "TrainingItem", "evaluate",
-    "extract", "load_model", "open_tomogram", "pick", "pick_files", "read_picks", "simulate_tomogram", "train",
-    "write_picks",
+    "Dataset", "EtpickError", "Model", "ParticleClass", "Particles", "Tomogram", "TrainingItem", "assess",
+    "crosscheck", "evaluate", "extract", "load_model", "open_tomogram", "pick", "pick_files", "read_picks",
+    "simulate_tomogram", "train", "write_picks",
 ]  # fmt: skip
 
 
