@@ -151,7 +151,22 @@ def _scores(compared: Compared) -> Section | None:
         Key("at places that others have too", STATE_COLORS["right"], "fill"),
         Key("at places of its own", STATE_COLORS["wrong"], "fill"),
     )
-    return Section("Scores", (), keys, tuple(pictures))
+    return Section("Scores", (), keys, tuple(pictures), (_scores_by_tomogram(compared),))
+
+
+def _scores_by_tomogram(compared: Compared) -> Table:
+    """Median scores in each tomogram: one in which they differ from the others' is worth a look."""
+    rows = []
+    for tomogram, places in zip(compared.tomograms, compared.places, strict=True):
+        for number, name in enumerate(compared.names):
+            cells = []
+            for where in (True, False):
+                scores = places.scores(number, where)
+                scores = scores[np.isfinite(scores)]
+                cells += [Cell(str(len(scores))), Cell(share(float(np.median(scores))) if len(scores) else "–")]
+            rows.append((Cell(f"{tomogram}, {name}"), *cells))
+    head = ("", "scored at shared places", "median", "at places of its own", "median")
+    return Table(head, tuple(rows))
 
 
 def _reference(compared: Compared) -> Section | None:

@@ -88,8 +88,8 @@ def mistakes_section(case: Case) -> Section | None:
         return None
     keys = (Key("wrong pick", STATE_COLORS["wrong"]), Key("missed particle", STATE_COLORS["missed"], "dashed"))
     text = (
-        f"Wrong picks: {len(wrong)}; missed particles: {len(missed)}. At most {_MOST} of each are shown, in xy, "
-        "averaged over a few slices. A confident wrong pick is often a particle that the truth lacks."
+        f"Wrong picks: {len(wrong)}; missed particles: {len(missed)}. At most {_MOST} of each are shown, in xy and "
+        "below it in xz, averaged over a few slices. A confident wrong pick is often a particle that the truth lacks."
     )
     return Section("The worst mistakes", (text,), keys, tuple(pictures))
 
@@ -131,33 +131,39 @@ def _montage(mistakes: Sequence[_Mistake], state: str) -> Figure:
 
     rows = -(-len(mistakes) // _COLUMNS)
     lines = max(m.caption.count("\n") for m in mistakes) + 1
-    figure = Figure(figsize=(_INCHES * _COLUMNS, (_INCHES + 0.22 * lines) * rows), facecolor="white", layout="tight")
-    panels: Any = figure.subplots(rows, _COLUMNS, squeeze=False)
+    size = (_INCHES * _COLUMNS, (2 * _INCHES + 0.3 * lines) * rows)
+    figure = Figure(figsize=size, facecolor="white", layout="tight")
+    panels: Any = figure.subplots(2 * rows, _COLUMNS, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    for axes, mistake in zip(panels.flat, mistakes, strict=False):
-        image, (y, x) = _cut(mistake)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="lanczos")
-        axes.add_patch(
-            Circle(
-                (x, y), mistake.radius_vx, fill=False, color=STATE_COLORS[state], linewidth=1.4,
-                linestyle=DASHES if state == "missed" else "-",
-            )
-        )  # fmt: skip
-        axes.set_title(mistake.caption.replace("$", r"\$"), fontsize=7, pad=2)
+    for number, mistake in enumerate(mistakes):
+        row, column = divmod(number, _COLUMNS)
+        for axis in (0, 1):  # xy, and xz below it
+            axes = panels[2 * row + axis, column]
+            image, (up, x) = _cut(mistake, axis)
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="lanczos")
+            axes.add_patch(
+                Circle(
+                    (x, up), mistake.radius_vx, fill=False, color=STATE_COLORS[state], linewidth=1.4,
+                    linestyle=DASHES if state == "missed" else "-",
+                )
+            )  # fmt: skip
+        panels[2 * row, column].set_title(mistake.caption.replace("$", r"\$"), fontsize=7, pad=2)
     return figure
 
 
-def _cut(mistake: _Mistake) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """An xy cut around a mistake, as large as the tomogram allows, and the mistake's place (y, x) in it."""
+def _cut(mistake: _Mistake, axis: int) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """A cut across an axis around a mistake, as large as the tomogram allows, and the mistake's place (up, x) in it."""
     centre = np.round(mistake.position).astype(int)
     half = max(round(_CUT * mistake.radius_vx), _LEAST_CUT_VX // 2)
     shape = mistake.tomogram.shape
     low = [int(np.clip(c - half, 0, max(n - 2, 0))) for c, n in zip(centre, shape, strict=True)]
     high = [int(np.clip(c + half + 1, a + 2, n)) for c, a, n in zip(centre, low, shape, strict=True)]
     thick = max(1, round(mistake.radius_vx / 3))
-    z = int(np.clip(centre[0], 0, shape[0] - 1))
-    around = mistake.tomogram.data[max(z - thick, 0) : z + thick + 1, low[1] : high[1], low[2] : high[2]]
-    cut = Tomogram(np.asarray(around), mistake.tomogram.spacing_A)
-    middle = cut.shape[0] // 2
-    return slab(cut, middle, cut.shape[0]), (mistake.position[1] - low[1], mistake.position[2] - low[2])
+    middle = int(np.clip(centre[axis], 0, shape[axis] - 1))
+    low[axis], high[axis] = max(middle - thick, 0), min(middle + thick + 1, shape[axis])
+    around = mistake.tomogram.data[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    cut = Tomogram(np.moveaxis(np.asarray(around), axis, 0), mistake.tomogram.spacing_A)
+    up = 1 - axis
+    place = mistake.position[up] - low[up], mistake.position[2] - low[2]
+    return slab(cut, cut.shape[0] // 2, cut.shape[0]), place
