@@ -1,14 +1,15 @@
-"""Sets of picks assessed by averaging: gather → extract → refine → measure → report. Behind `etpick assess`."""
+"""Assess sets of picks: the top of it all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from etpick.assessing.sets import choose, differences_of, digest, gather
 from etpick.assessment.light import refine_light
 from etpick.assessment.measure import SUBSETS, average_map, measure, particle_mask, subset_sizes
 from etpick.assessment.particles import Extracted, read_extracted, write_star
@@ -19,14 +20,12 @@ from etpick.checkpoint import load_model
 from etpick.comparing import names_of
 from etpick.config import AssessmentConfig, ExtractionConfig, build
 from etpick.errors import ExternalError, InputError
-from etpick.evaluation.comparison import find_places, joined, region_name
 from etpick.external import Relion, find_relion
 from etpick.extraction import extract
 from etpick.extraction.contrast import decide_contrast
-from etpick.extraction.plan import in_voxels_of, job_of
+from etpick.extraction.plan import job_of
 from etpick.extraction.run import PADDED, no_tilts
 from etpick.io.mrc import write_mrc
-from etpick.io.pairing import find_picks
 from etpick.io.picks import write_picks
 from etpick.io.run_folder import open_folder
 from etpick.io.sanity import same_spacing
@@ -35,9 +34,8 @@ from etpick.io.tomograms import find_tomograms, open_tomogram
 from etpick.judging import classes_of
 from etpick.report.assessed import assessment_report
 from etpick.report.page import write_report
-from etpick.types import NEGATIVE, ParticleClass, Particles, Tomogram
+from etpick.types import ParticleClass, Particles, Tomogram
 
-FEWEST: Final = 20  # particles that an average is made of
 PAGE: Final = "assess.html"
 
 OnStage = Callable[[str], Callable[[int, int], None]]
@@ -93,38 +91,36 @@ def assess(
     """
     extraction = {name: options.pop(name) for name in _OF_EXTRACTION if options.get(name) is not None}
     config = build(AssessmentConfig, {name: value for name, value in options.items() if value is not None})
-    relion = _program(config)
+    relion, notes = _program(config)
     kind = _class(classes_of(diameters_A or {}, None if model is None else load_model(model)), class_name)
     paths = find_tomograms([tomograms] if isinstance(tomograms, (str, Path)) else tomograms)
     opened = {path: open_tomogram(path, spacing_A=spacing_A) for path in paths}
     _refuse_mixed(list(opened.values()))
     named = names_of([Path(path) for path in sets], names)
-    gathered, notes = _gather(dict(zip(named, map(Path, sets), strict=True)), opened, kind, picks_spacing_A)
+    gathered, remarks = gather(dict(zip(named, map(Path, sets), strict=True)), opened, kind, picks_spacing_A)
     if differences and len(gathered) > 1:
-        gathered |= _differences(gathered, kind)
-    chosen, left_out = _choose(gathered, config)
-    notes += left_out
+        gathered |= differences_of(gathered, kind)
+    chosen, left_out = choose(gathered, config)
+    extraction["contrast"], why = _contrast(chosen, opened, config, kind, extraction.get("contrast", "auto"))
+    notes += [*remarks, *left_out, why]
+    if "tilts" not in extraction:
+        notes.append(no_tilts(extraction.get("tilt_axis", "y")))
     request = {
-        "sets": {name: _digest(rows) for name, rows in chosen.items()}, "class": kind.name,
+        "sets": {name: digest(rows) for name, rows in chosen.items()}, "class": kind.name,
         "diameter_A": kind.diameter_A, "program": "light" if relion is None else "relion",
     } | config.model_dump(exclude={"by"}) | extraction  # fmt: skip
     folder = open_folder(Path(out), "assessment", request, (_SETS, PAGE), resume=resume, overwrite=overwrite)
+    places = {name: Path(out) / _SETS / name.replace(" ", "-") for name in chosen}
     results = []
-    contrast, why = _contrast(chosen, opened, config, kind, extraction.get("contrast", "auto"))
-    notes.append(why)
-    if "tilts" not in extraction:
-        notes.append(no_tilts(extraction.get("tilt_axis", "y")))
-    extraction |= {"contrast": contrast}
     for name, rows in chosen.items():
-        place = Path(out) / _SETS / name.replace(" ", "-")
         if name not in folder.done:
-            task = _Task(name, place, kind, config, relion, on_stage)
+            task = _Task(name, places[name], kind, config, relion, on_stage)
             notes += _assess_set(task, rows, paths, spacing_A, extraction)
             folder.mark(name)
-        results.append(read_result(place / FILE))
+        results.append(read_result(places[name] / FILE))
         on_message(results[-1].line())
     folder.finish()
-    page = assessment_report(results, [Path(out) / _SETS / name.replace(" ", "-") for name in chosen], kind, notes)
+    page = assessment_report(results, list(places.values()), kind, notes)
     report = write_report(Path(out) / PAGE, page, overwrite=True)
     return Assessment(tuple(results), report, tuple(dict.fromkeys(notes)))
 
@@ -141,18 +137,21 @@ class _Task:
     on_stage: OnStage
 
 
-def _program(config: AssessmentConfig) -> Relion | None:
-    """RELION, or None for the light path. Raises ExternalError where RELION is asked for and not there."""
+def _program(config: AssessmentConfig) -> tuple[Relion | None, list[str]]:
+    """RELION, or None for the light path, and a note where that was not chosen.
+
+    Raises ExternalError where RELION is asked for and not there.
+    """
     if config.by == "light":
-        return None
+        return None, []
     try:
         relion = find_relion("relion_refine_mpi")
         relion.refuse_without_mpi()
-    except ExternalError:
+    except ExternalError as absent:
         if config.by == "relion":
             raise
-        return None
-    return relion
+        return None, [f"refined by the light path, because {absent}"]
+    return relion, []
 
 
 def _class(classes: Sequence[ParticleClass], wanted: str | None) -> ParticleClass:
@@ -174,84 +173,6 @@ def _refuse_mixed(tomograms: Sequence[Tomogram]) -> None:
                 f"{first.name} has {first.spacing_A:g} Å per voxel and {other.name} {other.spacing_A:g} Å: an average "
                 "needs one spacing; assess them in two runs"
             )
-
-
-def _gather(
-    sets: Mapping[str, Path], tomograms: Mapping[Path, Tomogram], kind: ParticleClass, picks_spacing_A: float | None
-) -> tuple[dict[str, dict[Path, Particles]], list[str]]:
-    """Of each set the picks of the class in each tomogram, in its voxels; and notes."""
-    gathered: dict[str, dict[Path, Particles]] = {}
-    notes = []
-    for name, source in sets.items():
-        files = find_picks(source, list(tomograms))
-        read = {path: in_voxels_of(tomograms[path], file, picks_spacing_A) for path, file in files.items()}
-        labels = sorted({str(label) for picks in read.values() for label in picks.classes} - {NEGATIVE})
-        wanted = kind.name
-        if kind.name not in labels and len(labels) == 1:
-            wanted = labels[0]
-            notes.append(f"the picks of {name} are called {wanted}: taken for {kind.name}")
-        gathered[name] = {
-            path: replace(own, classes=np.array([kind.name] * len(own), dtype=np.str_))
-            for path, picks in read.items()
-            if len(own := picks.of_class(wanted))
-        }
-        if not gathered[name]:
-            raise InputError(f"{source} has no picks of {kind.name}; it has {', '.join(labels) or 'none at all'}")
-        if without := len(tomograms) - len(gathered[name]):
-            notes.append(f"{name} has no picks of {kind.name} in {without} of {len(tomograms)} tomograms")
-    return gathered, notes
-
-
-def _differences(
-    gathered: Mapping[str, Mapping[Path, Particles]], kind: ParticleClass
-) -> dict[str, dict[Path, Particles]]:
-    """What all sets share, and what each has alone, as sets."""
-    names = list(gathered)
-    wanted = [(True,) * len(names), *(tuple(i == j for i in range(len(names))) for j in range(len(names)))]
-    found: dict[str, dict[Path, Particles]] = {region_name(region, names): {} for region in wanted}
-    for path in dict.fromkeys(path for rows in gathered.values() for path in rows):
-        each = [rows.get(path, Particles.empty()) for rows in gathered.values()]
-        spacing_A = next(float(p.spacing_A) for p in each if p.spacing_A)
-        places = find_places(each, (kind,), spacing_A)
-        for region in wanted:
-            at = places.regions()[region]
-            if len(at):
-                found[region_name(region, names)][path] = places.picks(at)
-    return found
-
-
-def _choose(
-    gathered: Mapping[str, Mapping[Path, Particles]], config: AssessmentConfig
-) -> tuple[dict[str, dict[Path, Particles]], list[str]]:
-    """At most `particles` of each set, drawn at random; sets too small for an average are left out."""
-    chosen: dict[str, dict[Path, Particles]] = {}
-    notes = []
-    for name, rows in gathered.items():
-        count = sum(map(len, rows.values()))
-        if count < FEWEST:
-            notes.append(f"{name}: {count} picks, too few for an average (fewer than {FEWEST}), left out")
-            continue
-        limit = config.particles or count
-        kept = np.sort(np.random.default_rng(config.seed).permutation(count)[:limit])
-        if limit < count:
-            notes.append(f"{name}: {limit} of {count} picks, drawn at random")
-        starts = np.cumsum([0, *map(len, rows.values())])
-        parts = {
-            path: picks.select(kept[(kept >= start) & (kept < start + len(picks))] - start)
-            for (path, picks), start in zip(rows.items(), starts, strict=False)
-        }
-        chosen[name] = {path: picks for path, picks in parts.items() if len(picks)}
-    if not chosen:
-        raise InputError(f"no set has {FEWEST} picks, the fewest that an average is made of: {'; '.join(notes)}")
-    return chosen, notes
-
-
-def _digest(rows: Mapping[Path, Particles]) -> str:
-    """Tells other picks from these."""
-    import hashlib
-
-    positions = joined(list(rows.values())).positions
-    return f"{len(positions)} picks, {hashlib.sha256(positions.tobytes()).hexdigest()[:12]}"
 
 
 def _contrast(
