@@ -31,6 +31,7 @@ import numpy as np
 from etpick.errors import InputError, OutputError
 from etpick.io.formats.base import WriteOptions
 from etpick.io.table import Grid, PickTable
+from etpick.orientation import angles_of, rotation_of
 from etpick.types import FloatArray, Particles
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ _SCORE, _PROBABILITY = "rlnAutopickFigureOfMerit", "etpickClassProbability"
 def read_star(path: Path, grid: Grid) -> PickTable:
     """Read the block of particles of a file of RELION 3, 4 or 5, Warp or M; raises InputError.
 
-    Orientations are left out where the file rotates whole subtomograms (`rlnTomoSubtomogramRot`).
+    Where RELION 4 or 5 has turned whole subtomograms (`rlnTomoSubtomogramRot`), particles lie and shift within them:
+    orientations are A_subtomogram · A_particle, centres coordinate − A_subtomogram · origin (its particle_set.cpp).
     """
     blocks = _blocks(path)
     frame = _particles(path, blocks)
@@ -140,18 +142,25 @@ def _origins_A(path: Path, frame: pd.DataFrame) -> FloatArray:
     shift = _matrix(path, frame, _ORIGINS, absent_as_zero=True)
     if _matrix(path, frame, _PIXEL_ORIGINS, absent_as_zero=True).any():
         raise InputError(f"{path} shifts particles by rlnOriginX/Y/Z in pixels of unknown size: convert to Å first")
-    if shift.any() and _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True).any():
-        raise InputError(
-            f"{path} shifts particles inside rotated subtomograms (rlnOriginXAngst, rlnTomoSubtomogramRot): "
-            "export it with the shifts applied to the coordinates"
-        )
-    return shift
+    whole = _subtomograms(path, frame)
+    if whole is None or not shift.any():
+        return shift
+    return np.asarray(rotation_of(whole).apply(shift[:, ::-1])[:, ::-1], dtype=np.float64)
 
 
 def _angles(path: Path, frame: pd.DataFrame) -> FloatArray | None:
-    whole = _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True)
+    whole = _subtomograms(path, frame)
     columns = next((columns for columns in _ALL_ANGLES if set(columns) <= set(frame.columns)), None)
-    return None if whole.any() or columns is None else _matrix(path, frame, columns)
+    if columns is None:
+        return whole
+    own = _matrix(path, frame, columns)
+    return own if whole is None else angles_of(rotation_of(whole) * rotation_of(own))
+
+
+def _subtomograms(path: Path, frame: pd.DataFrame) -> FloatArray | None:
+    """(n, 3) rot, tilt, psi of whole subtomograms; None where none is turned."""
+    whole = _matrix(path, frame, _SUBTOMOGRAM, absent_as_zero=True)
+    return whole if whole.any() else None
 
 
 def _matrix(path: Path, frame: pd.DataFrame, columns: Sequence[str], *, absent_as_zero: bool = False) -> FloatArray:
