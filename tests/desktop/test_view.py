@@ -124,6 +124,14 @@ def test_several_pick_files_are_shown_together_and_those_of_another_tomogram_ref
         view.prepare(tomogram, [finer], viewer="napari")
 
 
+def test_orientations_of_several_pick_files_are_kept(tmp_path: Path, tomogram: Path) -> None:
+    files = [tmp_path / f"t_1_{name}.csv" for name in ("a", "b")]
+    for number, file in enumerate(files):
+        file.write_text(f"class,x,y,z,rot,tilt,psi\nribosome,1,2,{number},10,20,{number}\n")
+    shown = view.prepare(tomogram, files, viewer="napari").scene.particles
+    assert shown.angles is not None and shown.angles[:, 2].tolist() == [0, 1]
+
+
 def test_a_tomogram_alone_and_formats_that_a_program_does_not_read(tmp_path: Path, tomogram: Path) -> None:
     shown = view.prepare(tomogram, viewer="chimerax", out=tmp_path / "out")
     assert "marker" not in shown.files[0].read_text() and "transparency" not in shown.files[0].read_text()

@@ -13,12 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from etpick.desktop.looks import DEFAULT_DIAMETER_A, classes_near, classes_of_model, looks_of, with_diameters
 from etpick.desktop.opening import open_picks
 from etpick.desktop.scripts import Scene, artiax_script, chimerax_script, imod_model
 from etpick.errors import ExternalError, InputError
+from etpick.evaluation.comparison import joined
 from etpick.io.tomograms import open_tomogram
 from etpick.types import Particles, Tomogram
 
@@ -147,22 +146,9 @@ def _joined(files: Sequence[Path], tomogram: Tomogram) -> tuple[Particles, list[
                 raise InputError(one.notes[0])
             parts.append(one.particles)
             notes += one.notes
-    return _concatenated(parts, tomogram), notes
-
-
-def _concatenated(parts: Sequence[Particles], tomogram: Tomogram) -> Particles:
-    if len(parts) == 1:
-        return replace(parts[0], spacing_A=tomogram.spacing_A)
     if not parts:
-        return Particles.empty(tomogram.spacing_A, tomogram.name)
-    scores = [part.scores for part in parts if part.scores is not None]
-    return Particles(
-        np.concatenate([part.positions for part in parts]),
-        np.concatenate([part.classes for part in parts]),
-        np.concatenate(scores) if len(scores) == len(parts) else None,
-        spacing_A=tomogram.spacing_A,
-        tomogram=tomogram.name,
-    )
+        return Particles.empty(tomogram.spacing_A, tomogram.name), notes
+    return replace(joined(parts), spacing_A=tomogram.spacing_A, tomogram=tomogram.name), notes
 
 
 def _program(viewer: str) -> str | None:
