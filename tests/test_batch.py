@@ -3,10 +3,12 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+import starfile
 from click.testing import CliRunner, Result
 
 from etpick.cli import main
 from etpick.io.picks import read_picks, write_picks
+from etpick.io.tomograms import open_tomogram
 from etpick.types import Particles
 
 
@@ -73,3 +75,31 @@ def test_what_cannot_be_told_apart_is_refused_before_anything_is_written(tmp_pat
     assert "add --each" in run(one, tmp_path / "o.csv", "--tomogram", one, "--tomogram", two).output
     assert "--name and --write-tomograms" in run(one, other, tmp_path / "out", "--to", "csv", "--name", "t").output
     assert not (tmp_path / "out").exists()
+
+
+def test_all_tomograms_go_into_one_file(tmp_path: Path, tomograms: Path) -> None:
+    sources = []
+    for name, label, x in (("t_1", "b", 1.0), ("t_10", "a", 9.0)):
+        particles = Particles(np.array([[3.0, 2.0, x], [4.0, 5.0, x]]), np.array([label, label]), np.array([0.9, 0.4]))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        sources.append(write_picks(tmp_path / "in" / f"{name}.csv", particles))
+    out = tmp_path / "all.star"
+    result = run(*sources, out, "--join", "--tomogram", tomograms)
+    assert result.exit_code == 0, result.output
+    assert f"all in {out}" in result.output
+    blocks = starfile.read(out, always_dict=True)
+    assert blocks["optics"]["rlnTomoTiltSeriesPixelSize"].tolist() == [10, 5]
+    rows = blocks["particles"]
+    assert rows["rlnTomoName"].tolist() == ["t_1", "t_1", "t_10", "t_10"]
+    assert rows["rlnOpticsGroup"].tolist() == [1, 1, 2, 2]
+    assert rows["rlnClassNumber"].tolist() == [2, 2, 1, 1]  # a before b, in all of them
+    for name, x in (("t_1", 1.0), ("t_10", 9.0)):
+        read = read_picks(out, tomogram=open_tomogram(tomograms / f"{name}.mrc"))
+        np.testing.assert_allclose(read.positions, [[3, 2, x], [4, 5, x]])
+    again = run(*sources, out, "--join", "--tomogram", tomograms)
+    assert again.exit_code == 1 and "exists: add --overwrite" in again.output
+    table = run(*sources, tmp_path / "all.csv", "--join", "--tomogram", tomograms)
+    assert table.exit_code == 0, table.output
+    assert (tmp_path / "all.csv").read_text().count("t_10") == 2
+    refused = run(*sources, tmp_path / "all.mod", "--join")
+    assert refused.exit_code == 1 and "is of one tomogram: leave out --join" in refused.output

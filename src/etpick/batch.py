@@ -1,15 +1,16 @@
-"""Pick files of many tomograms into those of another program, one file for each tomogram."""
+"""Pick files of many tomograms into those of another program, one file for each tomogram or one for all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from etpick.conversion import Converted, convert
 from etpick.errors import InputError, OutputError
-from etpick.io.atomic import make_folder, refuse_existing
+from etpick.io.atomic import atomic_write, make_folder, refuse_existing
 from etpick.io.formats.registry import BY_NAME, format_to_write
 from etpick.io.pairing import tomograms_in
 from etpick.io.table import belongs_to, tomogram_name
@@ -59,6 +60,41 @@ def convert_all(
         )
         for task in tasks
     ]  # fmt: skip
+
+
+def convert_joined(
+    sources: Sequence[Path | str],
+    target: Path | str,
+    *,
+    to_style: str | None = None,
+    tomograms: Sequence[Path | str] = (),
+    classes: Sequence[str] = (),
+    overwrite: bool = False,
+    **options: Any,
+) -> list[Converted]:
+    """Convert the picks of several tomograms, as `convert_all` does, into the one file `target`.
+
+    Classes are numbered alike in all of them. Raises OutputError for a format whose files are of one tomogram.
+    """
+    target = Path(target)
+    form = format_to_write(target, to_style)
+    if form.join is None:
+        able = ", ".join(name for name, other in BY_NAME.items() if other.join)
+        raise OutputError(f"a file of {form.title} is of one tomogram: leave out --join, or choose one of {able}")
+    refuse_existing(target, overwrite)
+    with TemporaryDirectory() as temporary:
+
+        def into(folder: str, order: Sequence[str]) -> list[Converted]:
+            return convert_all(
+                sources, Path(temporary) / folder, to_style=form.name, tomograms=tomograms, classes=order, **options
+            )
+
+        done = into("first", classes)
+        if not classes:  # once more, now that all their names are known
+            done = into("then", sorted({str(name) for one in done for name in one.particles.classes}))
+        with atomic_write(target, overwrite=overwrite) as path:
+            form.join([one.files[0] for one in done], path)
+    return [replace(one, files=()) for one in done]
 
 
 def _tasks(source: Path, folder: Path, to_style: str, files: dict[str, Path], options: dict[str, Any]) -> list[_Task]:

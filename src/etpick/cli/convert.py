@@ -45,6 +45,7 @@ def _list_formats(context: click.Context, _: click.Parameter, value: bool) -> No
 @click.option("--formats", is_flag=True, is_eager=True, expose_value=False, callback=_list_formats,
               help="list the formats and leave")  # fmt: skip
 @click.option("--each", is_flag=True, help="write a file of each tomogram that IN is about into the folder OUT")
+@click.option("--join", is_flag=True, help="write all tomograms into the one file OUT (RELION, Warp, CSV)")
 @overwrite_option
 def convert(sources: tuple[Path, ...], target: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
     """Turn a pick file of one program into one of another.
@@ -54,12 +55,16 @@ def convert(sources: tuple[Path, ...], target: Path, tomograms: tuple[Path, ...]
     from --size and --spacing. OUT may be the folder of a copick run, with --to copick.
 
     Several INs, --each for a file about several tomograms, or an OUT without an ending: OUT is a folder, and gets a
-    file of each tomogram, in the format --to names.
+    file of each tomogram, in the format --to names. With --join OUT is one file about all of them, as RELION wants it.
     """
     from etpick.conversion import convert as run
 
     style = options["to_style"]
     into_folder = not target.suffix and style is not None and BY_NAME[style].write_folder is None
+    if options.pop("join"):
+        done = _joined(sources, target, tomograms, options)
+        click.echo("\n".join([*(line for one in done for line in one.lines()), f"  all in {target}"]))
+        return
     each = options.pop("each") or len(sources) > 1 or into_folder
     if each:
         done = _each(sources, target, tomograms, options)
@@ -75,8 +80,22 @@ def _each(
 ) -> list[Converted]:
     from etpick.batch import convert_all
 
-    if any([options.pop("name"), options.pop("write_tomograms")]):
-        raise click.UsageError("--name and --write-tomograms are for one tomogram: leave them out")
+    _refuse_single(options)
     if (style := options.pop("to_style")) is None:
         raise click.UsageError("say with --to which format the files in the folder OUT get")
     return convert_all(sources, folder, to_style=style, tomograms=tomograms, **options)
+
+
+def _joined(
+    sources: tuple[Path, ...], target: Path, tomograms: tuple[Path, ...], options: dict[str, Any]
+) -> list[Converted]:
+    from etpick.batch import convert_joined
+
+    options.pop("each")
+    _refuse_single(options)
+    return convert_joined(sources, target, tomograms=tomograms, **options)
+
+
+def _refuse_single(options: dict[str, Any]) -> None:
+    if any([options.pop("name"), options.pop("write_tomograms")]):
+        raise click.UsageError("--name and --write-tomograms are for one tomogram: leave them out")

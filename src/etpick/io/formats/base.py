@@ -66,7 +66,8 @@ class PickFormat:
     `suffixes` are what its files may end with. Where several formats share one, `recognises` looks at the file;
     without it a format takes what no other recognises. `beside` are files written next to the named one, by
     suffix. `write_folder` writes into a folder and returns the files. `holds` is for the table in the
-    documentation: which of class names, class numbers, scores, angles, spacing and tomogram a file keeps.
+    documentation: which of class names, class numbers, scores, angles, spacing and tomogram a file keeps. `join` makes
+    one file about several tomograms of the files of each.
     """
 
     name: str
@@ -79,6 +80,7 @@ class PickFormat:
     write_folder: Callable[[Path, Particles, WriteOptions, bool], list[Path]] | None = None
     positions: str = ""
     holds: frozenset[str] = frozenset()
+    join: Callable[[Sequence[Path], Path], None] | None = None
 
 
 def class_order(names: NDArray[np.str_], classes: Sequence[str] = ()) -> dict[str, int]:

@@ -226,6 +226,30 @@ def write_warp(path: Path, particles: Particles, options: WriteOptions) -> None:
     _write(path, {"particles": rows})
 
 
+def join_stars(parts: Sequence[Path], path: Path) -> None:
+    """Make one file of those that the functions above wrote, each of a tomogram; equal optics become one group."""
+    import pandas as pd
+
+    optics: list[pd.DataFrame] = []
+    particles: list[pd.DataFrame] = []
+    for part in parts:
+        blocks = _blocks(part)
+        rows = blocks["particles"]
+        if "optics" in blocks:
+            own = blocks["optics"].drop(columns=["rlnOpticsGroup", "rlnOpticsGroupName"])
+            number = next((i for i, other in enumerate(optics) if other.equals(own)), len(optics))
+            optics += [own] if number == len(optics) else []
+            rows = rows.assign(rlnOpticsGroup=number + 1)
+        particles.append(rows)
+    joined = pd.concat([rows for rows in particles if len(rows)] or particles[:1], ignore_index=True)
+    if not optics:
+        return _write(path, {"particles": joined})
+    groups = pd.concat(optics, ignore_index=True)
+    groups.insert(0, "rlnOpticsGroup", range(1, len(groups) + 1))
+    groups.insert(1, "rlnOpticsGroupName", [f"opticsGroup{i}" for i in groups["rlnOpticsGroup"]])
+    return _write(path, {"optics": groups, "particles": joined})
+
+
 def _write(path: Path, blocks: dict[str, pd.DataFrame]) -> None:
     import starfile
 

@@ -197,6 +197,21 @@ def write_csv(path: Path, particles: Particles, options: WriteOptions) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
+def join_csvs(parts: Sequence[Path], path: Path) -> None:
+    """Make one file of those that `write_csv` wrote; a column that some lack is empty there."""
+    rows: list[dict[str, str]] = []
+    columns: dict[str, None] = {}
+    for part in parts:
+        with part.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns |= dict.fromkeys(reader.fieldnames or ())
+            rows += reader
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def _csv_columns(particles: Particles, options: WriteOptions) -> dict[str, list[str]]:
     z, y, x = (_text(axis, ".4f") for axis in options.voxels(particles).T)
     n = len(particles)
