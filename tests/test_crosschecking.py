@@ -1,6 +1,7 @@
 """Labels hidden, models agreeing: the bookkeeping on picks made by hand, and the whole on a real training."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from etpick.cli import main
-from etpick.crosschecking import Agreement, Recall, _agreement, _hidden, _judged, _part, crosscheck
-from etpick.errors import InputError, OutputError
+from etpick.config import recipe
+from etpick.crosschecking import Agreement, Recall, _agreement, _hidden, _judged, _part, _possible, _trained, crosscheck
+from etpick.errors import InputError, OutputError, TrainingError
 from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 BALL, ROD = ParticleClass("ball", 100.0), ParticleClass("rod", 60.0)
@@ -99,3 +101,37 @@ def test_a_project_is_crosschecked_from_the_command_line_and_goes_on(tmp_path: P
     again = crosscheck(project, out, steps=30, halves=False, resume=True)
     assert (out / "hidden" / "model.json").stat().st_mtime_ns == before
     assert again.recall["ribosome"].found == recall["found"]
+
+
+def test_halves_too_small_to_train_on_are_left_out_before_the_first_training(tmp_path: Path) -> None:
+    data = dataset(balls=16, rods=0)
+    small = Dataset((BALL,), data.items)
+    seen = [np.ones(len(small.items[0].particles), dtype=bool)]
+    some, none = _part(small, seen), _part(small, [np.arange(len(seen[0])) < 6])
+    rng = np.random.default_rng(0)
+    noise = Tomogram(rng.normal(size=(64, 64, 64)).astype(np.float32), 10.0, "t1")
+    parts = {
+        name: replace(part, items=(replace(part.items[0], tomogram=noise),))
+        for name, part in {"hidden": some, "half-1": none, "half-2": none}.items()
+    }
+    possible, notes = _possible(parts, recipe("fast"))
+    assert list(possible) == ["hidden"] and notes[0].startswith("no two models of half of the labels each: ")
+    with pytest.raises(TrainingError):
+        _possible({"hidden": parts["half-1"]}, recipe("fast"))
+
+
+def test_a_training_killed_before_its_first_state_begins_anew_and_a_finished_one_is_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.normal(size=(48, 64, 64)).astype(np.float32)
+    centres = rng.integers(8, 40, (24, 3))
+    for z, y, x in centres:
+        levels[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3] -= 3
+    items = (TrainingItem(Tomogram(levels, 20.0, "t1"), Particles(centres.astype(float), np.array("ball"))),)
+    data, config = Dataset((BALL,), items, partial_labels=True), recipe("fast", steps=4)
+    arguments = (data, config, tmp_path / "m", "cpu", lambda _: None, lambda: False)
+    first = _trained(*arguments)
+    assert _trained(*arguments).trained_on == first.trained_on  # not trained again
+    description = tmp_path / "m" / "model.json"
+    content = json.loads(description.read_text())
+    description.write_text(json.dumps(content | {"trained_on": {}}))  # as the first validation leaves it
+    assert _trained(*arguments).trained_on["steps"] == 4

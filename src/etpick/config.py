@@ -186,8 +186,9 @@ class AssessmentConfig(_Frozen):
         None, gt=0, description="edge of the subtomograms in Å; 1.6 times the particle's diameter if not given"
     )
     reach_A: float | None = Field(
-        None, gt=0, description="how far a particle may lie from its pick in Å; a quarter of its diameter if not given"
-    )
+        None, gt=0, description="how far a particle may lie from its pick in Å, in the light path and in the start "
+        "that RELION goes on from; a quarter of its diameter if not given"
+    )  # fmt: skip
     particles: int | None = Field(
         None, ge=20, description="most particles of a set, drawn at random; all of them if not given"
     )

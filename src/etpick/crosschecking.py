@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from etpick.checkpoint import DESCRIPTION, Model, load_model
+from etpick.checkpoint import DESCRIPTION, STATE, Model, load_model
 from etpick.config import TrainingConfig, recipe
-from etpick.errors import InputError
+from etpick.errors import InputError, TrainingError
 from etpick.evaluation.comparison import find_places
 from etpick.evaluation.matching import match, radii_vx
 from etpick.evaluation.plausibility import Plausibility, plausibility
@@ -26,6 +26,7 @@ from etpick.io.atomic import atomic_write
 from etpick.io.project import load_project
 from etpick.io.run_folder import open_folder
 from etpick.picking import Picker
+from etpick.preparation import prepare
 from etpick.training import OnProgress, train_model
 from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
@@ -156,14 +157,14 @@ def crosscheck(
         "hidden": [~rows for rows in chosen], "half-1": [a | b for a, b in zip(half, kept, strict=True)],
         "half-2": [~rows for rows in half],
     }  # fmt: skip
+    wanted = _MODELS if halves else _MODELS[:1]
+    parts, too_small = _possible({name: _part(dataset, seen[name]) for name in wanted}, config)
+    notes += too_small
     request = config.model_dump() | {"hide": hide, "halves": halves, "labels": _labels(dataset)}
     folder = open_folder(Path(out), "crosscheck", request, (*_MODELS, FILE, PAGE), resume=resume, overwrite=overwrite)
     picks: dict[str, list[Particles]] = {}
-    for name in _MODELS if halves else _MODELS[:1]:
-        part, done = _part(dataset, seen[name]), name in folder.done
-        model = _trained(part, config, Path(out) / name, done, device, on_stage(name), should_stop)
-        if not done:
-            folder.mark(name)
+    for name, part in parts.items():
+        model = _trained(part, config, Path(out) / name, device, on_stage(name), should_stop)
         picker = Picker(model, device=device)
         picks[name] = [picker(item.tomogram).picks for item in dataset.items]
     result = _judged(dataset, chosen, picks, notes, rng)
@@ -212,16 +213,34 @@ def _part(dataset: Dataset, seen: Sequence[NDArray[np.bool_]]) -> Dataset:
 
 
 def _trained(
-    dataset: Dataset, config: TrainingConfig, folder: Path, done: bool, device: str, on_progress: OnProgress,
+    dataset: Dataset, config: TrainingConfig, folder: Path, device: str, on_progress: OnProgress,
     should_stop: Callable[[], bool],
 ) -> Model:  # fmt: skip
-    """The model in a folder, trained, or trained to its end."""
-    if done and (folder / DESCRIPTION).exists():
-        return load_model(folder)
-    started = folder.exists() and any(folder.iterdir())
+    """The model in a folder: trained, or trained to its end where it was stopped."""
+    started = (folder / STATE).exists()
+    if not started and (folder / DESCRIPTION).exists() and (model := load_model(folder)).trained_on:
+        return model
     return train_model(
-        dataset, config, folder, resume=started, device=device, on_progress=on_progress, should_stop=should_stop
-    )
+        dataset, config, folder, resume=started, overwrite=True, device=device, on_progress=on_progress,
+        should_stop=should_stop,
+    )  # fmt: skip
+
+
+def _possible(parts: Mapping[str, Dataset], config: TrainingConfig) -> tuple[dict[str, Dataset], list[str]]:
+    """The parts that can be trained on, and a note where halves are too small; before hours are spent on the first.
+
+    Raises TrainingError where the first part is too small.
+    """
+    possible = dict(parts)
+    for name, part in parts.items():
+        try:
+            prepare(part, config, lambda _: None)
+        except TrainingError as error:
+            if name == _MODELS[0]:
+                raise
+            possible = {_MODELS[0]: parts[_MODELS[0]]}
+            return possible, [f"no two models of half of the labels each: {error}"]
+    return possible, []
 
 
 def _judged(

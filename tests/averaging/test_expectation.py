@@ -7,7 +7,7 @@ import pytest
 import torch
 from averaging_sample import handed_particle, simulated
 
-from etpick.averaging.expectation import Poses, correlations, noise_alone, search_everywhere, search_nearby
+from etpick.averaging.expectation import Poses, Spectra, correlations, noise_alone, search_everywhere, search_nearby
 from etpick.averaging.grid import FourierGrid, lattice
 from etpick.averaging.rotations import angle_between, evenly_spaced, neighbours, random_rotations
 
@@ -114,3 +114,31 @@ def test_poses_are_refined_and_correlations_rise(grid: FourierGrid) -> None:
     assert (poses.shifts_vx - true.shifts_vx).norm(dim=1).median() < 0.3
     end = torch.tensor(list(correlations(spectra, grid, volume, poses, SHELL)))
     assert end.mean() > start.mean() and end.max() <= 1
+
+
+def test_negative_contrast_transfer_counts_as_measured(grid: FourierGrid) -> None:
+    """Beyond the first zero of a contrast transfer values are negative, and as well measured as positive ones."""
+    volume = handed_particle(BOX_VX)
+    spectra, poses = simulated(40, grid, volume, noise=0.5)
+    flipped = Spectra(spectra.values * -1, spectra.measured * -1, spectra.group)
+    turns, shifts = neighbours(1.0, np.random.default_rng(0)), lattice(0.1, 0.1)
+    plain = search_nearby(spectra, grid, volume, noise_alone(spectra, grid), poses, turns, shifts, 9.0, grid.shells)
+    other = search_nearby(flipped, grid, volume, noise_alone(flipped, grid), poses, turns, shifts, 9.0, grid.shells)
+    assert torch.allclose(plain.variance, other.variance)
+    assert torch.allclose(plain.evidence, other.evidence, atol=1e-3)
+    assert list(correlations(spectra, grid, volume, poses, SHELL)) == pytest.approx(
+        list(correlations(flipped, grid, volume, poses, SHELL))
+    )
+
+
+def test_a_particle_beyond_reach_spoils_nothing(grid: FourierGrid) -> None:
+    volume = handed_particle(BOX_VX)
+    spectra, poses = simulated(6, grid, volume, noise=0.5)
+    far = Poses(poses.rotations, poses.shifts_vx.clone())
+    far.shifts_vx[0] = torch.tensor([5.0, 0, 0])
+    step = search_nearby(
+        spectra, grid, volume, noise_alone(spectra, grid), far, neighbours(5.0, np.random.default_rng(0)),
+        lattice(1.0, 1.0), 2.0, SHELL,
+    )  # fmt: skip
+    assert torch.isfinite(step.evidence).all() and torch.isfinite(step.variance).all()
+    assert float(step.poses.shifts_vx[0].norm()) == pytest.approx(4.0)  # on its way back

@@ -145,3 +145,11 @@ def test_local_resolution_tells_a_good_half_from_a_bad_one() -> None:
     local = local_resolution_A(one, other, 10.0, np.ones((n, n, n)))
     assert np.median(local[8:24, 8:24, :6]) < 25
     assert np.median(local[8:24, 8:24, -6:]) > 60
+
+
+def test_local_resolution_of_perfect_halves_is_the_finest_up_to_the_rim_of_the_mask() -> None:
+    n = 40
+    signal = white(n, 0)
+    mask = ball(n, 12, 1)
+    inside = local_resolution_A(signal, signal, 10.0, mask)[mask > 0]
+    assert inside.max() < 1.2 * inside.min()

@@ -30,6 +30,7 @@ from etpick.io.picks import write_picks
 from etpick.io.run_folder import open_folder
 from etpick.io.sanity import same_spacing
 from etpick.io.table import tomogram_name
+from etpick.io.tilts import USUAL, tilts_of
 from etpick.io.tomograms import find_tomograms, open_tomogram
 from etpick.judging import classes_of
 from etpick.report.assessed import assessment_report
@@ -95,7 +96,8 @@ def assess(
     kind = _class(classes_of(diameters_A or {}, None if model is None else load_model(model)), class_name)
     paths = find_tomograms([tomograms] if isinstance(tomograms, (str, Path)) else tomograms)
     opened = {path: open_tomogram(path, spacing_A=spacing_A) for path in paths}
-    _refuse_mixed(list(opened.values()))
+    spacing_A = _one_spacing(list(opened.values()))
+    tilts_of(extraction.get("tilts", USUAL), paths)  # says now what is missing, not after hours
     named = names_of([Path(path) for path in sets], names)
     gathered, remarks = gather(dict(zip(named, map(Path, sets), strict=True)), opened, kind, picks_spacing_A)
     if differences and len(gathered) > 1:
@@ -165,7 +167,8 @@ def _class(classes: Sequence[ParticleClass], wanted: str | None) -> ParticleClas
     return found[0]
 
 
-def _refuse_mixed(tomograms: Sequence[Tomogram]) -> None:
+def _one_spacing(tomograms: Sequence[Tomogram]) -> float:
+    """The spacing of all tomograms. Raises InputError where they differ."""
     first = tomograms[0]
     for other in tomograms:
         if not same_spacing(first.spacing_A, other.spacing_A):
@@ -173,6 +176,7 @@ def _refuse_mixed(tomograms: Sequence[Tomogram]) -> None:
                 f"{first.name} has {first.spacing_A:g} Å per voxel and {other.name} {other.spacing_A:g} Å: an average "
                 "needs one spacing; assess them in two runs"
             )
+    return first.spacing_A
 
 
 def _contrast(
@@ -191,7 +195,7 @@ def _box_A(config: AssessmentConfig, kind: ParticleClass) -> float:
 
 
 def _assess_set(
-    task: _Task, rows: Mapping[Path, Particles], paths: Sequence[Path], spacing_A: float | None,
+    task: _Task, rows: Mapping[Path, Particles], paths: Sequence[Path], spacing_A: float,
     extraction: Mapping[str, Any],
 ) -> list[str]:  # fmt: skip
     """Extract, refine and measure a set, and write what came out; returns notes."""

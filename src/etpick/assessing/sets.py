@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etpick.config import AssessmentConfig
 from etpick.errors import InputError
 from etpick.evaluation.comparison import find_places, joined, region_name
-from etpick.extraction.plan import in_voxels_of
+from etpick.extraction.plan import MOST_OUTSIDE, in_voxels_of
 from etpick.io.pairing import find_picks
+from etpick.io.sanity import describe_outside, is_outside
 from etpick.types import NEGATIVE, ParticleClass, Particles, Tomogram
 
 FEWEST: Final = 20
@@ -35,16 +37,31 @@ def gather(
         if kind.name not in labels and len(labels) == 1:
             wanted = labels[0]
             notes.append(f"the picks of {name} are called {wanted}: taken for {kind.name}")
+        mine = {path: picks.of_class(wanted) for path, picks in read.items()}
+        inside = {path: ~is_outside(picks.positions, tomograms[path].shape) for path, picks in mine.items()}
+        _refuse_strangers(source, mine, inside, tomograms)
         gathered[name] = {
             path: replace(own, classes=np.array([kind.name] * len(own), dtype=np.str_))
-            for path, picks in read.items()
-            if len(own := picks.of_class(wanted))
+            for path, picks in mine.items()
+            if len(own := picks.select(inside[path]))
         }
         if not gathered[name]:
             raise InputError(f"{source} has no picks of {kind.name}; it has {', '.join(labels) or 'none at all'}")
         if without := len(tomograms) - len(gathered[name]):
             notes.append(f"{name} has no picks of {kind.name} in {without} of {len(tomograms)} tomograms")
     return gathered, notes
+
+
+def _refuse_strangers(
+    source: Path, picks: Mapping[Path, Particles], inside: Mapping[Path, NDArray[np.bool_]],
+    tomograms: Mapping[Path, Tomogram],
+) -> None:  # fmt: skip
+    """Raise InputError where so many picks lie outside that the set must be for other tomograms."""
+    count, outside = sum(map(len, picks.values())), sum(int((~rows).sum()) for rows in inside.values())
+    if count and outside > MOST_OUTSIDE * count:
+        path = max(inside, key=lambda one: int((~inside[one]).sum()))
+        problem = describe_outside(picks[path].positions, tomograms[path].shape)
+        raise InputError(f"{source} does not fit {tomograms[path].name}: {problem}")
 
 
 def differences_of(

@@ -43,8 +43,8 @@ def measure(
     counts, resolutions = subset_resolutions(averaged, extracted, diameter_A, seed, on_subset)
     result = SetResult(
         name, averaged.how, len(extracted), box_vx * averaged.spacing_A, averaged.spacing_A, averaged.start_A, curves,
-        np.sort(local[mask > 1 / 2]), counts, resolutions, averaged.log_likelihood, averaged.likelihood_is,
-        averaged.top, averaged.correlation,
+        np.sort(local[mask > 1 / 2]), counts, resolutions, extracted.box_A / extracted.grid.shells,
+        averaged.log_likelihood, averaged.likelihood_is, averaged.top, averaged.correlation,
     )  # fmt: skip
     return result, local
 

@@ -12,6 +12,7 @@ import torch
 from etpick.averaging.expectation import Poses, Spectra
 from etpick.averaging.grid import FourierGrid
 from etpick.errors import InputError
+from etpick.io.atomic import atomic_write
 from etpick.io.mrc import read_mrc
 from etpick.orientation import angles_of_matrices, matrices_of
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LARGEST_BOX_VX: Final = 48
 """Larger subtomograms are binned to it by the light path."""
 
-_AT_ONCE: Final = 64
+_VOXELS_AT_ONCE: Final = 2**22
 _ANGLES: Final = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 _ORIGINS: Final = ["rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst"]
 
@@ -65,8 +66,11 @@ def read_extracted(folder: Path) -> Extracted:
     measured = torch.stack([grid.of_half(_volume(folder / name)) for name in wedges])
     group = torch.tensor([wedges.index(name) for name in table["rlnCtfImage"]])
     names = list(table["rlnImageName"])
-    parts = [names[i : i + _AT_ONCE] for i in range(0, len(names), _AT_ONCE)]
-    values = torch.cat([grid.spectra(torch.stack([_volume(folder / name) for name in part])) for part in parts])
+    values = torch.empty(len(names), len(grid.k), dtype=torch.complex64)
+    at_once = max(1, _VOXELS_AT_ONCE // size**3)
+    for i in range(0, len(names), at_once):
+        boxes = torch.stack([_volume(folder / name) for name in names[i : i + at_once]])
+        values[i : i + at_once] = grid.spectra(boxes)
     return Extracted(folder, optics, table, Spectra(values, measured, group), grid, spacing_A * size / grid.box_vx)
 
 
@@ -81,7 +85,8 @@ def write_star(path: Path, optics: pd.DataFrame, table: pd.DataFrame) -> None:
     """Write particles for RELION 3.1."""
     import starfile
 
-    starfile.write({"optics": optics, "particles": table}, path, overwrite=True, float_format="%.6f")
+    with atomic_write(path, overwrite=True) as temporary:
+        starfile.write({"optics": optics, "particles": table}, temporary, float_format="%.6f")
 
 
 def _columns(poses: Poses, spacing_A: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from etpick.assessment.measure import particle_mask
 from etpick.assessment.particles import Extracted, poses_in, write_star
 from etpick.assessment.result import Averaged
 from etpick.averaging.expectation import correlations
-from etpick.averaging.refine import mask_diameter
+from etpick.averaging.refine import SHIFTS_PER_WAVE, mask_diameter
 from etpick.errors import ExternalError
-from etpick.evaluation.resolution import Halves, crossing_shell
+from etpick.evaluation.resolution import Halves, compare_halves, crossing_shell
 from etpick.external import Relion
 from etpick.io.mrc import read_mrc, write_mrc
 from etpick.types import FloatArray
@@ -31,8 +32,9 @@ _FOLDER: Final = "relion"
 _START, _REFERENCE, _MASK = "start.star", "start.mrc", "mask.mrc"
 _PROCESSES: Final = 3  # a leader and one for each half
 _HEALPIX: Final = 2  # 15 degrees, 7.5 with oversampling: orientations are known that well from the common start
-_OFFSET_PX: Final = 3
+_OFFSET_PX: Final = 3  # at least; a step of the common start's shifts where that is more
 _STEP_PX: Final = 2
+_NEVER_BELOW: Final = "never drops below"  # … randomize_fsc_at, says relion_postprocess and stops
 _POSTPROCESSED: Final = {
     "unmasked": "rlnFourierShellCorrelationUnmaskedMaps",
     "masked": "rlnFourierShellCorrelationMaskedMaps",
@@ -87,7 +89,7 @@ def _refine(
     on_step: Callable[[], None],
 ) -> None:  # fmt: skip
     output = os.path.relpath(place.resolve() / "run", extracted.folder.resolve())
-    going = sorted(place.glob("run_it[0-9][0-9][0-9]_optimiser.star"))
+    going = _complete(place)
     if going:
         options: list[object] = ["--continue", os.path.relpath(going[-1].resolve(), extracted.folder.resolve())]
     else:
@@ -100,7 +102,8 @@ def _refine(
             "--auto_refine", "--split_random_halves", "--K", 1, "--sym", "C1", "--particle_diameter", f"{wide_A:.1f}",
             "--ctf", "--flatten_solvent", "--zero_mask", "--norm", "--scale", "--oversampling", 1,
             "--healpix_order", _HEALPIX, "--auto_local_healpix_order", _HEALPIX,
-            "--offset_range", _OFFSET_PX, "--offset_step", _STEP_PX, "--pad", 1, "--pool", 30,
+            "--offset_range", max(_OFFSET_PX, math.ceil(first_A / SHIFTS_PER_WAVE / spacing_A)),
+            "--offset_step", _STEP_PX, "--pad", 1, "--pool", 30,
             "--dont_combine_weights_via_disc", "--random_seed", seed + 1,
         ]  # fmt: skip
     told = len(going)
@@ -118,6 +121,19 @@ def _refine(
     )  # fmt: skip
 
 
+def _complete(place: Path) -> list[Path]:
+    """The optimisers of iterations of which all files are there: they are written one after the other, and a run may be
+    stopped in between."""
+    found = []
+    for path in sorted(place.glob("run_it[0-9][0-9][0-9]_optimiser.star")):
+        iteration = path.name.removesuffix("_optimiser.star")
+        parts = ["_data.star", "_sampling.star"]
+        parts += [f"_half{half}_{what}" for half in (1, 2) for what in ("model.star", "class001.mrc")]
+        if all((place / f"{iteration}{part}").exists() for part in parts):
+            found.append(path)
+    return found
+
+
 def _read(relion: Relion, extracted: Extracted, place: Path, diameter_A: float, first_A: float) -> Averaged:
     import starfile
 
@@ -128,12 +144,13 @@ def _read(relion: Relion, extracted: Extracted, place: Path, diameter_A: float, 
     spacing_A = extracted.box_A / one.shape[0]
     poses = poses_in(rows, extracted.spacing_A)
     half = rows["rlnRandomSubset"].to_numpy(dtype=np.float64) - 1
-    curves = _postprocess(relion, place, paths[0], spacing_A)
+    mask = particle_mask(len(one), diameter_A / spacing_A)
+    curves = _postprocess(relion, place, paths[0], spacing_A) or compare_halves(one, other, mask)
     last = max(1, min(round(crossing_shell(curves.corrected)), extracted.grid.shells))
     correlation = np.zeros(len(rows))
     for number, volume in enumerate((one, other)):
         mine = np.flatnonzero(half == number)
-        reference = extracted.grid.volume(torch.from_numpy(volume * particle_mask(len(volume), diameter_A / spacing_A)))
+        reference = extracted.grid.volume(torch.from_numpy(volume * mask))
         chosen = torch.from_numpy(mine)
         correlation[mine] = list(
             correlations(extracted.spectra.select(chosen), extracted.grid, reference, poses.select(chosen), last)
@@ -145,15 +162,17 @@ def _read(relion: Relion, extracted: Extracted, place: Path, diameter_A: float, 
     )  # fmt: skip
 
 
-def _postprocess(relion: Relion, place: Path, half_map: Path, spacing_A: float) -> Halves:
-    """RELION's own curves of the two halves."""
+def _postprocess(relion: Relion, place: Path, half_map: Path, spacing_A: float) -> Halves | None:
+    """RELION's own curves of the two halves; None where they agree so well that it gives up."""
     import starfile
 
-    output = relion.run(
-        "relion_postprocess",
-        ["--i", half_map.name, "--mask", _MASK, "--angpix", spacing_A, "--o", "./post", "--skip_fsc_weighting"],
-        place,
-    )
+    options = ["--i", half_map.name, "--mask", _MASK, "--angpix", spacing_A, "--o", "./post", "--skip_fsc_weighting"]
+    try:
+        output = relion.run("relion_postprocess", options, place)
+    except ExternalError as error:
+        if _NEVER_BELOW not in str(error):
+            raise
+        return None
     blocks: dict[str, Any] = starfile.read(place / "post.star", always_dict=True)
     table = blocks["fsc"]
     missing = [name for name in _POSTPROCESSED.values() if name not in table]

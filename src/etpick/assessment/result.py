@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etpick.averaging.expectation import Poses
 from etpick.evaluation.resolution import BFactor, Halves, b_factor, resolution_A
@@ -45,7 +46,8 @@ class SetResult:
     """A set of picks assessed. Lengths in Å.
 
     how: the program. box_A: edge of the half-maps, shell j of a curve holds waves of box_A / j. subset_counts and
-    subset_resolutions_A: (m,) of random subsets. local_A: (q,) local resolutions within the mask.
+    subset_resolutions_A: (m,) of random subsets, no finer than subset_limit_A. local_A: (q,) local resolutions within
+    the mask.
     """
 
     name: str
@@ -58,6 +60,7 @@ class SetResult:
     local_A: FloatArray
     subset_counts: FloatArray
     subset_resolutions_A: FloatArray
+    subset_limit_A: float
     log_likelihood: FloatArray
     likelihood_is: str
     top: FloatArray
@@ -81,8 +84,12 @@ class SetResult:
     @property
     def b_factor(self) -> BFactor | None:
         """Of the subsets whose resolution the spacing does not limit."""
-        free = self.subset_resolutions_A > self.limit_A * (1 + 1e-6)
-        return b_factor(self.subset_counts[free], self.subset_resolutions_A[free])
+        return b_factor(self.subset_counts[self.free], self.subset_resolutions_A[self.free])
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """(m,) which of the subsets' resolutions the spacing does not limit."""
+        return np.asarray(self.subset_resolutions_A > self.subset_limit_A * (1 + 1e-6))
 
     def line(self) -> str:
         """In a sentence, for the terminal."""

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from etpick.averaging.grid import FourierGrid
 
-_COLUMNS: int = 4096  # shifts × particles scored at once
+_COLUMNS = 4096  # shifts × particles scored at once …
+_SCORES = 2**25  # … and these times rotations
 _LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
 _NEARBY_VALUES = 2**22  # complex values read at once where each particle has its own rotations
@@ -40,6 +41,15 @@ class Spectra:
     def select(self, rows: Tensor) -> Spectra:
         """Some of the particles."""
         return Spectra(self.values[rows], self.measured, self.group[rows])
+
+    def power(self, grid: FourierGrid) -> tuple[Tensor, Tensor]:
+        """(shells + 1,) power in each shell where the tilt series measured, and how many values it is the sum of."""
+        seen = (self.measured != 0).float()  # the wedge's zeros are exact, those of a contrast transfer are not
+        power = torch.zeros_like(self.measured)
+        for part in _parts(len(self), _NEARBY_VALUES // self.values.shape[1]):
+            power.index_add_(0, self.group[part], self.values[part].abs() ** 2)
+        counts = torch.bincount(self.group, minlength=len(seen))[:, None]
+        return grid.per_shell(seen * power), grid.per_shell(seen * counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +82,7 @@ class Step:
 
 def noise_alone(spectra: Spectra, grid: FourierGrid) -> Tensor:
     """(shells + 1,) variance of real and imaginary part in each shell, if particles were nothing but noise."""
-    seen = (spectra.measured > 0).float()
-    power = torch.zeros_like(spectra.measured).index_add_(0, spectra.group, spectra.values.abs() ** 2)
-    counts = torch.bincount(spectra.group, minlength=len(seen))[:, None]
-    return _per_component(grid.per_shell(seen * power), grid.per_shell(seen * counts))
+    return _per_component(*spectra.power(grid))
 
 
 def _per_component(power: Tensor, count: Tensor) -> Tensor:
@@ -93,21 +100,25 @@ def search_everywhere(
     count = grid.up_to(shell)
     noise = variance[grid.shell[:count]]
     measured = spectra.measured[:, :count]
-    turned = grid.read(grid.transform(reference), rotations, count)
+    transformed = grid.transform(reference)
+    turned = torch.cat(
+        [grid.read(transformed, rotations[part], count) for part in _parts(len(rotations), _NEARBY_VALUES // count)]
+    )
     power = turned.abs() ** 2
     penalty = 0.5 * power @ (measured**2 / noise).T  # (r, g)
     waves = grid.phases(shifts_vx)[:, :count]
     rows = _real(turned)
     total, weight = torch.zeros_like(rows), torch.zeros(len(rotations), len(measured))
     steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for part in _parts(len(spectra), _COLUMNS // len(shifts_vx)):
+    columns_at_once = min(_COLUMNS, _SCORES // len(rotations), _NEARBY_VALUES // count)
+    for part in _parts(len(spectra), columns_at_once // len(shifts_vx)):
         group = spectra.group[part]
         middle = spectra.values[part, :count] * grid.phases(around_vx[part])[:, :count] * measured[group]
         shifted = middle[:, None] * waves  # (p, t, f)
         columns = _real(shifted / noise).reshape(-1, rows.shape[1])
         scores = (rows @ columns.T).reshape(len(rows), len(part), -1) - penalty[:, group, None]
         places = around_vx[part][:, None] + shifts_vx  # (p, t, 3)
-        inside = places.norm(dim=2) <= reach_vx
+        inside = _within(places, reach_vx)
         scores = scores.permute(1, 0, 2).masked_fill(~inside[:, None], -math.inf)
         chance, logarithm = _chances(scores.reshape(len(part), -1))
         index = chance.argmax(dim=1)
@@ -151,7 +162,7 @@ def search_nearby(
         penalty = 0.5 * torch.einsum("prf,pf->pr", power, measured**2 / noise)
         scores = _real(turned) @ _real(shifted / noise).transpose(1, 2) - penalty[:, :, None]
         places = own.shifts_vx[:, None] + shifts_vx  # (p, t, 3)
-        inside = places.norm(dim=2) <= reach_vx
+        inside = _within(places, reach_vx)
         scores = scores.masked_fill(~inside[:, None], -math.inf)
         chance, logarithm = _chances(scores.reshape(len(part), -1))
         index, rows = chance.argmax(dim=1), torch.arange(len(part))
@@ -190,9 +201,25 @@ def correlations(spectra: Spectra, grid: FourierGrid, reference: Tensor, poses: 
     for part in _parts(len(spectra), _NEARBY_VALUES // count):
         measured = spectra.measured[spectra.group[part], :count]
         expected = grid.read(transformed, poses.rotations[part], count) * measured
-        found = (spectra.values[part] * grid.phases(poses.shifts_vx[part]))[:, :count] * (measured > 0)
+        found = (spectra.values[part] * grid.phases(poses.shifts_vx[part]))[:, :count] * (measured != 0)
         product = (expected.conj() * found).real.sum(dim=1)
         yield from (product / (expected.norm(dim=1) * found.norm(dim=1)).clamp(min=1e-12)).tolist()
+
+
+def _read_all(grid: FourierGrid, reference: Tensor, rotations: Tensor, count: int) -> Tensor:
+    """(r, f′) spectra of the turned reference, read a part after the other."""
+    transformed = grid.transform(reference)
+    turned = torch.empty(len(rotations), count, dtype=torch.complex64)
+    for part in _parts(len(rotations), _NEARBY_VALUES // count):
+        turned[part] = grid.read(transformed, rotations[part], count)
+    return turned
+
+
+def _within(places: Tensor, reach_vx: float) -> Tensor:
+    """(p, t) whether (p, t, 3) places are within reach; of a particle that has none there, the nearest."""
+    distance = torch.linalg.vector_norm(places, dim=2)
+    within: Tensor = distance <= distance.amin(dim=1, keepdim=True).clamp(min=reach_vx)
+    return within
 
 
 def _parts(count: int, size: int) -> Iterator[Tensor]:
@@ -203,9 +230,8 @@ def _parts(count: int, size: int) -> Iterator[Tensor]:
 
 def _left_over(spectra: Spectra, grid: FourierGrid, explained: Tensor, variance: Tensor, shell: int) -> Tensor:
     """Variance of the noise where the reference has taken its part of the power, beyond `shell` as it was."""
-    seen = (spectra.measured > 0).float()[spectra.group]
-    power = grid.per_shell(seen * spectra.values.abs() ** 2)
-    new = _per_component(power - explained, grid.per_shell(seen))
+    power, count = spectra.power(grid)
+    new = _per_component(power - explained, count)
     return torch.where(torch.arange(len(new)) <= shell, new, variance)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-_PAD = 2
+PADDING = 2
 _LEAST_WEIGHT = 1e-6
 
 
@@ -26,7 +26,7 @@ class FourierGrid:
     """
 
     def __init__(self, box_vx: int) -> None:
-        self.box_vx, self.padded_vx, self.shells = box_vx, _PAD * box_vx, box_vx // 2 - 1
+        self.box_vx, self.padded_vx, self.shells = box_vx, PADDING * box_vx, box_vx // 2 - 1
         axis = torch.arange(-self.shells, self.shells + 1)
         k = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
         z, y, x = k.unbind(1)
@@ -40,7 +40,7 @@ class FourierGrid:
         self._sinc = wave[:, None, None] * wave[None, :, None] * wave[None, None, :]
         axis = torch.arange(self.padded_vx) - self.padded_vx // 2
         radius = torch.sqrt((axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2).float())
-        self._padded_radius = radius / _PAD
+        self._padded_radius = radius / PADDING
         self._padded_shell = self._padded_radius.round().long().clamp(max=self.shells)
 
     def up_to(self, shell: int) -> int:
@@ -97,7 +97,7 @@ class FourierGrid:
 
     def _points(self, rotations: Tensor, count: int) -> Tensor:
         """(r, 3, 3) → (r, f′, 3) where in the padded transform the turned frequencies lie: Rᵀ k."""
-        return _PAD * torch.einsum("fj,rji->rfi", self.k[:count], rotations) + self.padded_vx // 2
+        return PADDING * torch.einsum("fj,rji->rfi", self.k[:count], rotations) + self.padded_vx // 2
 
     def empty(self) -> Tensor:
         """(3, p³) nothing put together yet: real part, imaginary part, weight."""

@@ -25,7 +25,7 @@ from etpick.averaging.expectation import (
     search_everywhere,
     search_nearby,
 )  # fmt: skip
-from etpick.averaging.grid import FourierGrid, ball, lattice
+from etpick.averaging.grid import PADDING, FourierGrid, ball, lattice
 from etpick.averaging.rotations import evenly_spaced, neighbours, random_rotations
 from etpick.evaluation.density import fourier_shell_correlation
 from etpick.evaluation.resolution import FIXED_THRESHOLD, last_shell_above
@@ -43,10 +43,10 @@ _STEPS_DEG: Final = (7.5, 4.0, 2.0)
 _STEPS_VX: Final = (1.0, 0.5, 0.25)
 _NEAR_ITERATIONS: Final = 3
 _MORE_SHELLS: Final = 2  # beyond those that the halves share
-_TAU: Final = 4.0  # how much the power of a reference is trusted while nothing can be checked, as RELION's --tau2_fudge
+_TAU: Final = 0.5  # trust in the power of a reference while nothing can check it, as RELION's --tau2_fudge
 _LEAST_SHARED, _MOST_SHARED = 1e-3, 0.999
 _SMALL: Final = 1e-3
-_SHIFTS_PER_WAVE: Final = 3
+SHIFTS_PER_WAVE: Final = 3
 _NEAR_SHIFTS: Final = 1.8  # steps to each side: 19 places
 START_ITERATIONS: Final = _STARTS * _START_ITERATIONS + _COMMON_ITERATIONS
 ITERATIONS: Final = START_ITERATIONS + 2 * (_APART_ITERATIONS + _NEAR_ITERATIONS * len(_STEPS_DEG)) + 2
@@ -89,7 +89,10 @@ class Refiner:
         self.spectra, self.grid, self.reach_vx, self.on_step = spectra, grid, reach_vx, on_step
         self.mask = ball(grid.box_vx, mask_diameter(diameter_vx, grid.box_vx))
         self.start_shell = start_shell(grid.box_vx, diameter_vx, grid.shells)
+        # turns of 15 degrees tell nothing of finer waves
+        self.coarse_shell = min(self.start_shell + _MORE_SHELLS, grid.shells)
         self.rng = np.random.default_rng(seed)
+        self.off_vx = torch.zeros(3)  # by which the last reference was moved
 
     def run(self) -> Refined:
         """All of it."""
@@ -108,7 +111,7 @@ class Refiner:
         reference, variance, step = max(tries, key=lambda found: float(found[2].evidence.sum()))
         for _ in range(_COMMON_ITERATIONS):
             reference, variance, step = self._iterate(self.spectra, reference, variance)
-        return Start(reference, variance, step.poses)
+        return Start(reference, variance, self._moved(step.poses))
 
     def _from_random(self, spectra: Spectra) -> tuple[Tensor, Tensor, Step]:
         rotations = random_rotations(len(spectra), self.rng)
@@ -126,42 +129,48 @@ class Refiner:
         plain = self.grid.solve(step.sums, torch.full((self.grid.shells + 1,), _SMALL), self.start_shell) * self.mask
         power = self.grid.per_shell(self.grid.spectra(plain[None]).abs() ** 2)
         power = power / self.grid.per_shell(torch.ones(len(self.grid.k))).clamp(min=1) / 2
-        damping = step.variance / (_TAU * power).clamp(min=1e-9)
+        weight_of_one = 1 / PADDING**3  # of a particle, spread over the padded voxels
+        damping = step.variance * weight_of_one / (_TAU * power).clamp(min=1e-9)
         reference = self.grid.solve(step.sums, damping, self.start_shell) * self.mask
-        return self._centred(reference), step.variance, step
+        self.off_vx = self._off_centre(reference)
+        centred = torch.roll(reference, (-self.off_vx).int().tolist(), (0, 1, 2)) * self.mask
+        return centred, step.variance, step
 
     def _everywhere(
         self, spectra: Spectra, reference: Tensor, variance: Tensor, spacing_deg: float, shell: int,
         around: Tensor | None = None,
     ) -> Step:  # fmt: skip
         rotations = evenly_spaced(spacing_deg, self.rng)
-        spacing_vx = max(1.0, self.grid.box_vx / shell / _SHIFTS_PER_WAVE)
+        spacing_vx = max(1.0, self.grid.box_vx / shell / SHIFTS_PER_WAVE)
         shifts = lattice(self.reach_vx if around is None else _NEAR_SHIFTS * spacing_vx, spacing_vx)
         centres = torch.zeros(len(spectra), 3) if around is None else around
-        reach = self.reach_vx + spacing_vx / 2
         return search_everywhere(
-            spectra, self.grid, reference, variance, centres, rotations, shifts, reach, shell
+            spectra, self.grid, reference, variance, centres, rotations, shifts, self.reach_vx, shell
         )  # fmt: skip
 
-    def _centred(self, volume: Tensor) -> Tensor:
-        """Moved by whole voxels so that the centre of its mass lies in the middle."""
+    def _off_centre(self, volume: Tensor) -> Tensor:
+        """(3,) zyx whole voxels from the middle to the centre of its mass."""
         mass = volume.clamp(min=0)
         axis = torch.arange(self.grid.box_vx) - self.grid.box_vx // 2
         others = ((1, 2), (0, 2), (0, 1))
-        centre = [float((mass.sum(dim=other) * axis).sum() / mass.sum().clamp(min=1e-12)) for other in others]
-        return torch.roll(volume, [-round(c) for c in centre], (0, 1, 2)) * self.mask
+        total = mass.sum().clamp(min=1e-12)
+        return torch.stack([(mass.sum(dim=other) * axis).sum() / total for other in others]).round()
+
+    def _moved(self, poses: Poses) -> Poses:
+        """Poses of the reference as it was before it was centred → poses of the centred one."""
+        return Poses(poses.rotations, poses.shifts_vx + poses.rotations @ self.off_vx)
 
     def _apart(self, parts: tuple[Spectra, ...], half: Tensor, start: Start) -> Refined:
         """Refine each half on its own."""
         around = [start.poses.shifts_vx[half == h] for h in (0, 1)]
         references, variances = [start.reference] * 2, [start.variance] * 2
-        shell = min(self.start_shell + _MORE_SHELLS, self.grid.shells)
+        shell = self.coarse_shell
         steps: list[Step] = []
         for iteration in range(_APART_ITERATIONS + _NEAR_ITERATIONS * len(_STEPS_DEG)):
             near = iteration - _APART_ITERATIONS
             if near < 0:
                 steps = [
-                    self._everywhere(part, ref, var, _FINE_DEG, shell, at)
+                    self._everywhere(part, ref, var, _FINE_DEG, self.coarse_shell, at)
                     for part, ref, var, at in zip(parts, references, variances, around, strict=True)
                 ]
             else:
@@ -210,8 +219,9 @@ class Refiner:
         evidence, top, correlation = torch.zeros(n), torch.zeros(n), torch.zeros(n)
         for h, part in enumerate(parts):
             rows = half == h
-            upto = min(shell, self.start_shell + _MORE_SHELLS)
-            final = self._everywhere(part, references[h], variances[h], _FINE_DEG, upto, poses[h].shifts_vx)
+            final = self._everywhere(
+                part, references[h], variances[h], _FINE_DEG, self.coarse_shell, poses[h].shifts_vx
+            )
             self.on_step()
             rotations[rows], shifts[rows] = poses[h].rotations, poses[h].shifts_vx
             evidence[rows], top[rows] = final.evidence, final.top

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
+from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from etpick.evaluation.density import fourier_shell_correlation
 from etpick.evaluation.resolution import resolution_A
@@ -33,11 +34,13 @@ def local_resolution_A(
     places = np.unique(np.linspace(0, n - 1, min(_STEPS, n)).round().astype(int))
     halves = [np.pad(volume, window // 2) for volume in (one, other)]
     longest = window * spacing_A
+    step = int(np.diff(places).max())
+    near = binary_dilation(mask > 0, generate_binary_structure(3, 3), iterations=step)  # all that voxels lie between
     found = np.full((len(places),) * 3, longest)
     for i, z in enumerate(places):
         for j, y in enumerate(places):
             for k, x in enumerate(places):
-                if mask[z, y, x] <= 0:
+                if not near[z, y, x]:
                     continue
                 around = (slice(z, z + window), slice(y, y + window), slice(x, x + window))
                 curve, _ = fourier_shell_correlation(halves[0][around] * fade, halves[1][around] * fade)

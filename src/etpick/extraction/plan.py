@@ -19,7 +19,7 @@ from etpick.io.sanity import describe_outside, is_outside, same_spacing
 from etpick.ops.subtomograms import Cuts, plan_cuts
 from etpick.types import NEGATIVE, Particles, Tomogram
 
-_MOST_OUTSIDE: Final = 0.05  # share of picks outside the tomogram from which they are held for another's
+MOST_OUTSIDE: Final = 0.05  # share of picks outside the tomogram from which they are held for another's
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def plan(
     numbers = np.flatnonzero(wanted)
     chosen = particles.select(numbers)
     outside = is_outside(chosen.positions, tomogram.shape)
-    if len(chosen) and outside.mean() > _MOST_OUTSIDE:
+    if len(chosen) and outside.mean() > MOST_OUTSIDE:
         problem = describe_outside(chosen.positions, tomogram.shape)
         raise InputError(f"{file} does not fit {tomogram.name}: {problem}")
     box_vx = config.box_of(tomogram.spacing_A)

@@ -68,7 +68,7 @@ def draw_b_factors(results: Sequence[SetResult], colors: Colors) -> Figure:
     for result in results:
         color, known = colors[result.name], np.isfinite(result.subset_resolutions_A)
         counts, resolutions = result.subset_counts[known], result.subset_resolutions_A[known]
-        free = resolutions > result.limit_A * (1 + 1e-6)
+        free = result.free[known]
         axes.plot(counts[free], 1 / resolutions[free] ** 2, "o", color=color, markersize=4, alpha=0.7)
         axes.plot(counts[~free], 1 / resolutions[~free] ** 2, "o", color=color, markersize=5, fillstyle="none")
         fit = result.b_factor
