@@ -178,7 +178,9 @@ def main() -> None:
                 "mean_corrected_fsc": float(r.curves.corrected[1:].mean()),
                 "local_median_A": float(np.median(r.local_A)), "b_factor_A2": fit.b_A2 if fit else None,
                 "log_likelihood_median": float(np.median(r.log_likelihood)),
-                "correlation": float(r.correlation.mean()), "maximum_value_probability": float(r.top.mean()),
+                "correlation": float(r.correlation.mean()),
+                "off_centre_median_A": float(np.median(r.moved_A)),
+                "maximum_value_probability": float(r.top.mean()),
                 "subsets_A": {str(int(n)): float(np.median(r.subset_resolutions_A[r.subset_counts == n]))
                               for n in np.unique(r.subset_counts)},
             }  # fmt: skip

@@ -82,6 +82,7 @@ def test_sets_and_their_differences_are_averaged_and_reported(data: Path, tmp_pa
     good = read_result(out / "sets" / "good" / "assessed.json")
     assert good.how == "light path" and good.particles == len(good.top) == len(good.log_likelihood)
     assert good.top.min() > 0 and good.top.max() <= 1 and np.abs(good.correlation).max() <= 1
+    assert len(good.moved_A) == good.particles and good.moved_A.max() < 280
     assert len(good.local_A) and (good.local_A >= 2 * 20 - 1e-6).all()
     assert set(good.subset_counts) >= {good.particles, good.particles // 2}
     table = starfile.read(out / "sets" / "good" / "refined.star", always_dict=True)["particles"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import fft
 
-from etpick.assessment.particles import Extracted
+from etpick.assessment.particles import Extracted, poses_in
 from etpick.assessment.result import Averaged, SetResult
 from etpick.averaging.expectation import Poses, average
 from etpick.averaging.grid import ball
@@ -45,8 +45,22 @@ def measure(
         name, averaged.how, len(extracted), box_vx * averaged.spacing_A, averaged.spacing_A, averaged.start_A, curves,
         np.sort(local[mask > 1 / 2]), counts, resolutions, extracted.box_A / extracted.grid.shells,
         averaged.log_likelihood, averaged.likelihood_is, averaged.top, averaged.correlation,
+        distances_from_picks_A(extracted, averaged.poses),
     )  # fmt: skip
     return result, local
+
+
+def distances_from_picks_A(extracted: Extracted, poses: Poses) -> FloatArray:
+    """(n,) how far each particle was found from where it was picked, in Å.
+
+    An average may lie off the middle of its box, which moves all particles alike in their own frames: that common
+    part is taken out.
+    """
+    picked = poses_in(extracted.table, extracted.spacing_A)
+    moved = (poses.shifts_vx - picked.shifts_vx)[:, :, None]
+    common = (poses.rotations.transpose(1, 2) @ moved).mean(dim=0)
+    own = (moved - poses.rotations @ common)[:, :, 0]
+    return np.asarray(own.norm(dim=1).double().numpy()) * extracted.spacing_A
 
 
 def average_map(one: FloatArray, other: FloatArray, result: SetResult) -> FloatArray:

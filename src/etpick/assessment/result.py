@@ -47,7 +47,7 @@ class SetResult:
 
     how: the program. box_A: edge of the half-maps, shell j of a curve holds waves of box_A / j. subset_counts and
     subset_resolutions_A: (m,) of random subsets, no finer than subset_limit_A. local_A: (q,) local resolutions within
-    the mask.
+    the mask. moved_A: (n,) from each pick to where its particle was found.
     """
 
     name: str
@@ -65,6 +65,7 @@ class SetResult:
     likelihood_is: str
     top: FloatArray
     correlation: FloatArray
+    moved_A: FloatArray
 
     @property
     def resolution_A(self) -> float:

@@ -66,15 +66,19 @@ def _table(results: Sequence[SetResult], colors: Mapping[str, str]) -> Section:
             Cell(r.name, color=colors[r.name]), Cell(str(r.particles)), Cell(_resolution(r)),
             Cell(f"{np.median(r.local_A):.1f} Å"), Cell(_b_factor(r)), Cell(f"{r.correlation.mean():.3f}"),
             Cell(f"{np.median(r.log_likelihood):.1f}"), Cell(f"{r.top.mean():.2f}"),
+            Cell(f"{np.median(r.moved_A):.0f} Å"),
         )
         for r in results
     )  # fmt: skip
-    head = ("set", "particles", "resolution", "local", "B-factor", "correlation", "log-likelihood", "probability")
+    head = (
+        "set", "particles", "resolution", "local", "B-factor", "correlation", "log-likelihood", "probability",
+        "off centre",
+    )  # fmt: skip
     caption = (
         "Resolution at a corrected Fourier shell correlation of 0.143; local resolution, median; B-factor with its "
         "95 % band in Å²; means of the correlation with the average and of the maximum-value probability; "
         f"{results[0].likelihood_is}, median. A set's likelihoods are under its own average: compare them where the "
-        "averages are about as good."
+        "averages are about as good. Off centre: from the pick to where the particle was found, median."
     )
     return Section("Side by side", tables=(Table(head, rows, caption),))
 
@@ -158,6 +162,9 @@ def _particles(results: Sequence[SetResult], colors: Mapping[str, str], keys: tu
     charts = {
         likelihood: draw(results, colors, lambda r: r.log_likelihood, likelihood),
         "correlation with the average": draw(results, colors, lambda r: r.correlation, "correlation with the average"),
+        "distance from the pick to the particle (Å)": draw(
+            results, colors, lambda r: r.moved_A, "distance from the pick to the particle (Å)"
+        ),
         "maximum-value probability": averages.draw_exceeding(
             results, colors, lambda r: r.top, "maximum-value probability", "particles"
         ),
@@ -165,7 +172,8 @@ def _particles(results: Sequence[SetResult], colors: Mapping[str, str], keys: tu
     text = (
         "How much likelier each particle is under the average than as noise; how well it correlates with the average "
         "of its half; and how sure its orientation and place are (the probability of the likeliest of all poses "
-        "tried): the further right, the better."
+        "tried): the further right, the better. And how far from its pick each was found: refinement makes good for "
+        "picks off centre, as long as they are within reach."
     )
     pictures = tuple(Picture(embed.svg(figure, name), name, wide=True) for name, figure in charts.items())
     return Section("Particles", (text,), keys, pictures)
