@@ -75,8 +75,8 @@ def _table(results: Sequence[SetResult], colors: Mapping[str, str]) -> Section:
         "off centre",
     )  # fmt: skip
     caption = (
-        "Resolution at a corrected Fourier shell correlation of 0.143; local resolution, median; B-factor with its "
-        "95 % band in Å²; means of the correlation with the average and of the maximum-value probability; "
+        "Resolution at a corrected Fourier shell correlation of 0.143; local resolution, median; B-factor, with its "
+        "95 % band in the plot below; means of the correlation with the average and of the maximum-value probability; "
         f"{results[0].likelihood_is}, median. A set's likelihoods are under its own average: compare them where the "
         "averages are about as good. Off centre: from the pick to where the particle was found, median."
     )
@@ -87,8 +87,7 @@ def _b_factor(result: SetResult) -> str:
     fit = result.b_factor
     if fit is None or np.isinf(fit.b_A2):
         return "–"
-    high = "∞" if np.isinf(fit.high_A2) else f"{fit.high_A2:.0f}"
-    return f"{fit.b_A2:.0f} ({fit.low_A2:.0f}–{high})"
+    return f"{fit.b_A2:.0f} Å²"
 
 
 def _averages(results: Sequence[SetResult], volumes: Sequence[Mapping[str, FloatArray]]) -> Section:
