@@ -182,8 +182,9 @@ class AssessmentConfig(_Frozen):
     by: Literal["auto", "relion", "light"] = Field(
         "auto", description="program that refines: RELION, the light path in Python, or RELION where it is on PATH"
     )
+    box_vx: int | None = Field(None, ge=8, description="edge of the subtomograms in voxels, an even number")
     box_A: float | None = Field(
-        None, gt=0, description="edge of the subtomograms in Å; 1.6 times the particle's diameter if not given"
+        None, gt=0, description="the same in Å; 1.6 times the particle's diameter if neither is given"
     )
     reach_A: float | None = Field(
         None, gt=0, description="how far a particle may lie from its pick in Å, in the light path and in the start "

@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assess(data: Path, out: Path, *more: object) -> Result:
     return etpick(
         "assess", data / "good", data / "worse", "--tomograms", data / "t", *DIAMETER, "--out", out, "--by", "light",
-        "--box", 320, *more,
+        "--box", "320A", *more,
     )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_an_assessment_goes_on_and_is_not_replaced_unasked(data: Path, tmp_path:
     [
         (["--diameter", "proteasome=160"], "an average is of one kind of particle and there are 2"),
         (["--class", "proteasome"], "there is no class 'proteasome': the classes are ribosome"),
-        (["--box", "0"], "box_A"),
+        (["--box", "17"], "a box of 17 voxels is odd"),
         (["--particles", "5"], "particles"),
     ],
 )
@@ -149,7 +149,7 @@ def test_relion_refines_and_its_curves_are_read(data: Path, tmp_path: Path) -> N
     out = tmp_path / "out"
     done = etpick(
         "assess", data / "good", "--tomograms", data / "t", *DIAMETER, "--out", out, "--by", "relion",
-        "--particles", 20, "--box", 320,
+        "--particles", 20, "--box", 16,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     found = read_result(out / "sets" / "good" / "assessed.json")

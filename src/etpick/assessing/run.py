@@ -184,14 +184,17 @@ def _contrast(
     kind: ParticleClass, wanted: Literal["auto", "keep", "invert"],
 ) -> tuple[str, str]:  # fmt: skip
     """One decision for all sets, and why: a set of few right picks could not tell dark from bright by itself."""
-    box = build(ExtractionConfig, {"box_A": _box_A(config, kind), "edge": "pad"})
+    box = build(ExtractionConfig, _box(config, kind) | {"edge": "pad"})
     rows = [(tomograms[path], own) for parts in sets.values() for path, own in parts.items()]
     invert, why = decide_contrast([job_of(tomogram, own, box) for tomogram, own in rows], wanted)
     return ("invert" if invert else "keep"), why
 
 
-def _box_A(config: AssessmentConfig, kind: ParticleClass) -> float:
-    return config.box_A or _BOX * kind.diameter_A
+def _box(config: AssessmentConfig, kind: ParticleClass) -> dict[str, Any]:
+    """Edge of the subtomograms, as options of the extraction."""
+    if config.box_vx is None and config.box_A is None:
+        return {"box_A": _BOX * kind.diameter_A}
+    return {"box_vx": config.box_vx, "box_A": config.box_A}
 
 
 def _assess_set(
@@ -205,7 +208,7 @@ def _assess_set(
     diameter_A = task.kind.diameter_A
     made = extract(
         picks, [path for path in paths if path in rows], task.place / "extracted",
-        box_A=_box_A(task.config, task.kind), edge="pad", gallery=0, spacing_A=spacing_A, resume=True,
+        **_box(task.config, task.kind), edge="pad", gallery=0, spacing_A=spacing_A, resume=True,
         on_progress=task.on_stage(f"{task.name}: subtomograms"), **extraction,
     )  # fmt: skip
     extracted = read_extracted(task.place / "extracted")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from etpick.cli.options import FILE, FOLDER, diameter_option, from_config, overwrite_option, spacing_option
+from etpick.cli.options import FILE, FOLDER, diameter_option, from_config, overwrite_option, read_box, spacing_option
 from etpick.cli.progress import progress_bars
 from etpick.config import AssessmentConfig, ExtractionConfig
 
@@ -20,7 +20,9 @@ from etpick.config import AssessmentConfig, ExtractionConfig
 @click.option("--class", "class_name", metavar="NAME", help="the class to average, where there are several")
 @click.option("--model", type=FOLDER, help="for the classes' diameters")
 @diameter_option
-@from_config(AssessmentConfig, "by", "box_A", "reach_A", "particles", "seed")
+@click.option("--box", callback=read_box, metavar="N|NA", help="edge of the subtomograms: 64 voxels, or 640A for Å  "
+              "[default: 1.6 diameters]")  # fmt: skip
+@from_config(AssessmentConfig, "by", "reach_A", "particles", "seed")
 @click.option("--differences/--no-differences", default=True, show_default=True,
               help="what all sets share and what each has alone as sets of their own")  # fmt: skip
 @click.option("--tilts", metavar="LOW,HIGH,STEP|FILE|FOLDER", help="tilt angles in degrees, a .tlt file, or a folder "
@@ -35,7 +37,7 @@ from etpick.config import AssessmentConfig, ExtractionConfig
 @spacing_option
 @click.option("--resume", is_flag=True, help="go on with an assessment that was stopped")
 @overwrite_option
-def assess(sets: tuple[Path, ...], tomograms: tuple[Path, ...], out: Path, **options: Any) -> None:
+def assess(sets: tuple[Path, ...], tomograms: tuple[Path, ...], out: Path, box: dict[str, Any], **options: Any) -> None:
     """Judge sets of picks by what they average to.
 
     SETS are one or more pick files, or folders with a file for each tomogram. Each set is averaged by the same
@@ -47,6 +49,6 @@ def assess(sets: tuple[Path, ...], tomograms: tuple[Path, ...], out: Path, **opt
 
     options["diameters_A"] = options.pop("diameters")
     with progress_bars() as bars:
-        done = run(sets, tomograms, out, on_message=bars.say, on_stage=bars.replace, **options)
+        done = run(sets, tomograms, out, on_message=bars.say, on_stage=bars.replace, **box, **options)
     click.echo("\n".join([f"note: {note}" for note in done.notes]))
     click.echo(f"the report is {done.report}")

@@ -7,24 +7,16 @@ from typing import Any
 
 import click
 
-from etpick.cli.options import FOLDER, from_config, overwrite_option, spacing_option
+from etpick.cli.options import FOLDER, from_config, overwrite_option, read_box, spacing_option
 from etpick.cli.progress import progress_bars
 from etpick.config import ExtractionConfig
-
-
-def _box(_: click.Context, __: click.Parameter, value: str) -> dict[str, Any]:
-    number = value.strip().removesuffix("Å").removesuffix("A").strip()
-    try:
-        return {"box_vx": int(value)} if number == value.strip() else {"box_A": float(number)}
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither voxels (64) nor Å (640A)") from None
 
 
 @click.command()
 @click.argument("picks", type=click.Path(path_type=Path))
 @click.argument("tomograms", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=FOLDER, default=Path("extracted"), show_default=True, help="folder for what is written")
-@click.option("--box", required=True, callback=_box, metavar="N|NA", help="edge of a box: 64 voxels, or 640A for Å")
+@click.option("--box", required=True, callback=read_box, metavar="N|NA", help="edge of a box: 64 voxels, or 640A for Å")
 @click.option("--format", "formats", multiple=True, type=click.Choice(["relion", "stack", "zarr"]),
               default=["relion"], show_default=True,
               help="relion: STAR, an MRC each, a wedge per tomogram; stack: one MRC; may be repeated")  # fmt: skip

@@ -74,3 +74,14 @@ spacing_option = click.option(
     "--spacing", "spacing_A", type=float, default=None, help="Å per voxel, where the header lies"
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="replace what is there")
+
+
+def read_box(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any]:
+    """The edge of a box in voxels or Å, as arguments."""
+    if value is None:
+        return {}
+    number = value.strip().removesuffix("Å").removesuffix("A").strip()
+    try:
+        return {"box_vx": int(value)} if number == value.strip() else {"box_A": float(number)}
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither voxels (64) nor Å (640A)") from None
