@@ -59,8 +59,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Closed at the end of a module: while it is open an event loop runs, and asyncio.run in other tests would fail."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'etpick[dev]'")
     pytest.importorskip("nicegui", reason="no NiceGUI: pip install 'etpick[serve]'")
     program = chromium()
