@@ -14,7 +14,7 @@ from etpick.assessment.result import Averaged, SetResult
 from etpick.averaging.expectation import Poses, average
 from etpick.averaging.grid import ball
 from etpick.averaging.refine import mask_diameter
-from etpick.evaluation.density import fourier_shell_correlation
+from etpick.evaluation.density import fourier_shell_correlation, half_frequencies
 from etpick.evaluation.local_resolution import local_resolution_A
 from etpick.evaluation.resolution import compare_halves, crossing_shell, resolution_A
 from etpick.types import FloatArray
@@ -73,8 +73,7 @@ def average_map(one: FloatArray, other: FloatArray, result: SetResult) -> FloatA
     shells = np.arange(len(curve))
     weights = np.where(shells <= np.ceil(last), np.sqrt(2 * curve / (1 + curve)), 0)
     n = one.shape[0]
-    k, half = fft.fftfreq(n, 1 / n), fft.rfftfreq(n, 1 / n)
-    radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + half[None, None, :] ** 2)
+    radius = half_frequencies(n, 1 / n)
     transformed = fft.rfftn((one + other) / 2) * np.interp(radius, shells, weights, right=0)
     return np.asarray(fft.irfftn(transformed, s=one.shape))
 

@@ -17,7 +17,7 @@ from etpick.assessment.measure import particle_mask
 from etpick.assessment.particles import Extracted, poses_in, write_star
 from etpick.assessment.result import Averaged
 from etpick.averaging.expectation import correlations
-from etpick.averaging.refine import SHIFTS_PER_WAVE, mask_diameter
+from etpick.averaging.refine import SHIFTS_PER_WAVE, mask_diameter, start_shell
 from etpick.errors import ExternalError
 from etpick.evaluation.resolution import Halves, compare_halves, crossing_shell
 from etpick.external import Relion
@@ -56,7 +56,8 @@ def refine_relion(
     place.mkdir(exist_ok=True)
     if not (place / _START).exists():
         _write_start(extracted, place, diameter_A, reach_A, seed, on_step)
-    first = float(extracted.box_A / refiner_of(extracted, diameter_A, reach_A, seed, on_step).start_shell)
+    grid = extracted.grid
+    first = extracted.box_A / start_shell(grid.box_vx, diameter_A / extracted.spacing_A, grid.shells)
     if not (place / "run_data.star").exists():
         _refine(relion, extracted, place, diameter_A, first, seed, on_step)
     return _read(relion, extracted, place, diameter_A, first)

@@ -13,11 +13,15 @@ from etpick.types import FloatArray
 _FINER = 8  # the offset is found to an eighth of a voxel
 
 
+def half_frequencies(n: int, spacing: float) -> FloatArray:
+    """(n, n, n // 2 + 1) spatial frequency of each value of a real transform; waves per box where spacing is 1 / n."""
+    k, half = fft.fftfreq(n, spacing), fft.rfftfreq(n, spacing)
+    return np.asarray(np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + half[None, None, :] ** 2))
+
+
 def band_pass(volume: FloatArray, spacing_A: float, longest_A: float, shortest_A: float) -> FloatArray:
     """Only the waves between two lengths, with mean 0."""
-    n = volume.shape[0]
-    k, half = fft.fftfreq(n, spacing_A), fft.rfftfreq(n, spacing_A)
-    frequency = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + half[None, None, :] ** 2)
+    frequency = half_frequencies(volume.shape[0], spacing_A)
     inside = (frequency >= 1 / longest_A) & (frequency <= 1 / shortest_A)
     return np.asarray(fft.irfftn(fft.rfftn(volume) * inside, s=volume.shape), dtype=np.float64)
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from scipy import fft
 
-from etpick.evaluation.density import fourier_shell_correlation
+from etpick.evaluation.density import fourier_shell_correlation, half_frequencies
 from etpick.types import FloatArray
 
 FIXED_THRESHOLD: Final = 0.143
@@ -79,8 +79,7 @@ def compare_halves(one: FloatArray, other: FloatArray, mask: FloatArray, seed: i
 def with_random_phases(volume: FloatArray, from_shell: int, rng: np.random.Generator) -> FloatArray:
     """A volume whose amplitudes are kept and whose phases from a shell on are another's, drawn at random."""
     n = volume.shape[0]
-    k, half = fft.fftfreq(n, 1 / n), fft.rfftfreq(n, 1 / n)
-    radius = np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + half[None, None, :] ** 2)
+    radius = half_frequencies(n, 1 / n)
     transformed = fft.rfftn(volume)
     phases = np.angle(fft.rfftn(rng.standard_normal(volume.shape)))  # those of a real volume
     scrambled = np.abs(transformed) * np.exp(1j * phases)
