@@ -2,6 +2,7 @@
 
 python benchmarks/assess.py --by light --species 5mrc 4cr2
 python benchmarks/assess.py --by relion --species 5mrc --tomograms 100 101 102 103
+python benchmarks/assess.py --by light --real
 
 Discrimination: the true places of a species in the phantoms; the same places displaced at random by a quarter and by
 half of the particle's radius; and the same with 30 and 60 % of them exchanged for random background places. All sets
@@ -12,11 +13,15 @@ RELION's start where it is by RELION, against the true poses; and the average th
 unregularised reconstruction, the true poses too, by its Fourier shell correlation with the density map that the
 phantom was made of, averaged over waves down to 30 Å. A set's average may be turned and moved as a whole: the turn
 and shift that fit the true poses best are taken out first.
+
+With --real instead: the labelled ribosomes of the real tomogram, and as many random places of the same slab that keep
+7 voxels (220 Å) away from them. There is no truth of their poses; the labels should average, the random places not.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
 import time
 from dataclasses import replace
@@ -31,7 +36,7 @@ from scipy.spatial.transform import Rotation
 from common import DATA, PHANTOM_CLASSES, RESULTS, keep, phantom
 from etpick.assessing import assess
 from etpick.assessment.particles import Extracted, poses_in, read_extracted
-from etpick.assessment.result import read_result
+from etpick.assessment.result import SetResult, read_result
 from etpick.averaging.expectation import Poses, average
 from etpick.averaging.rotations import angle_between, random_rotations
 from etpick.evaluation.density import agreement
@@ -149,6 +154,48 @@ def convergence(place: Path, species: str) -> dict[str, Any]:
     return found
 
 
+def write_real(folder: Path) -> list[Path]:
+    """The labels of the real tomogram, and random places."""
+    with (DATA / "real" / "chlamy_lamella_171_ribosomes.csv").open() as file:
+        labels = np.array([[float(z), float(y), float(x)] for x, y, z in list(csv.reader(file))[1:]])
+    low, high = [labels[:, 0].min(), 8, 8], [labels[:, 0].max(), 248, 248]
+    rng, places = np.random.default_rng(0), []
+    while len(places) < len(labels):
+        place = rng.uniform(low, high)
+        if np.linalg.norm(labels - place, axis=1).min() > 7:
+            places.append(place)
+    sets = {"labels": labels, "random": np.array(places)}
+    return [
+        write_picks(folder / f"{name}.csv", Particles(positions, np.array("ribosome")), overwrite=True)
+        for name, positions in sets.items()
+    ]
+
+
+def run_real(by: str) -> None:
+    """Assess both sets and keep what was found."""
+    base = RESULTS / f"assess-{by}-real"
+    shutil.rmtree(base, ignore_errors=True)
+    found = assess(
+        write_real(base / "picks"), DATA / "real" / "chlamy_lamella_171.mrc", base / "assessed", by=by,
+        diameters_A={"ribosome": 280.0}, differences=False, contrast="invert",
+    )  # fmt: skip
+    keep(f"assess-{by}-real", {"protocol": __doc__, "sets": {r.name: summary(r) for r in found.results}})
+
+
+def summary(r: SetResult) -> dict[str, Any]:
+    """What the table in the documentation shows of a set."""
+    fit = r.b_factor
+    sizes = np.unique(r.subset_counts)
+    return {
+        "particles": r.particles, "resolution_A": r.resolution_A, "at_limit": r.at_limit,
+        "mean_corrected_fsc": float(r.curves.corrected[1:].mean()), "local_median_A": float(np.median(r.local_A)),
+        "b_factor_A2": fit.b_A2 if fit else None, "log_likelihood_median": float(np.median(r.log_likelihood)),
+        "correlation": float(r.correlation.mean()), "off_centre_median_A": float(np.median(r.moved_A)),
+        "maximum_value_probability": float(r.top.mean()),
+        "subsets_A": {str(int(n)): float(np.median(r.subset_resolutions_A[r.subset_counts == n])) for n in sizes},
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--by", default="light", choices=["light", "relion"])
@@ -156,7 +203,11 @@ def main() -> None:
     parser.add_argument("--tomograms", type=int, nargs="+", default=list(range(100, 107)))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--real", action="store_true", help="the real tomogram instead of phantoms")
     args = parser.parse_args()
+    if args.real:
+        run_real(args.by)
+        return
     results: dict[str, Any] = {}
     for species in args.species:
         base = RESULTS / f"assess-{args.by}-{species}"
@@ -169,24 +220,11 @@ def main() -> None:
             diameters_A={species: float(PHANTOM_CLASSES[species])}, differences=False, resume=args.resume,
             on_message=lambda line: print(line, flush=True),
         )  # fmt: skip
-        found = {}
-        for kind in args.kinds:
-            r = read_result(base / "assessed" / "sets" / kind / "assessed.json")
-            fit = r.b_factor
-            found[kind] = {
-                "particles": r.particles, "resolution_A": r.resolution_A, "at_limit": r.at_limit,
-                "mean_corrected_fsc": float(r.curves.corrected[1:].mean()),
-                "local_median_A": float(np.median(r.local_A)), "b_factor_A2": fit.b_A2 if fit else None,
-                "log_likelihood_median": float(np.median(r.log_likelihood)),
-                "correlation": float(r.correlation.mean()),
-                "off_centre_median_A": float(np.median(r.moved_A)),
-                "maximum_value_probability": float(r.top.mean()),
-                "subsets_A": {str(int(n)): float(np.median(r.subset_resolutions_A[r.subset_counts == n]))
-                              for n in np.unique(r.subset_counts)},
-            }  # fmt: skip
+        places = base / "assessed" / "sets"
+        found = {kind: summary(read_result(places / kind / "assessed.json")) for kind in args.kinds}
         results[species] = {
             "minutes": (time.perf_counter() - began) / 60, "sets": found,
-            "convergence": convergence(base / "assessed" / "sets" / "true", species),
+            "convergence": convergence(places / "true", species),
         }  # fmt: skip
         keep(f"assess-{args.by}", {"protocol": __doc__, "options": vars(args), "results": results})
 
