@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--tomograms", type=int, nargs="+", default=list(range(100, 107)))
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--name", default="assess", help="of the folder and file in runs/")
     parser.add_argument("--real", action="store_true", help="the real tomogram instead of phantoms")
     args = parser.parse_args()
     if args.real:
@@ -210,7 +211,7 @@ def main() -> None:
         return
     results: dict[str, Any] = {}
     for species in args.species:
-        base = RESULTS / f"assess-{args.by}-{species}"
+        base = RESULTS / f"{args.name}-{args.by}-{species}"
         if not args.resume:
             shutil.rmtree(base, ignore_errors=True)
         sets = [path for path in write_sets(base / "picks", species, args.tomograms) if path.name in args.kinds]
@@ -224,9 +225,9 @@ def main() -> None:
         found = {kind: summary(read_result(places / kind / "assessed.json")) for kind in args.kinds}
         results[species] = {
             "minutes": (time.perf_counter() - began) / 60, "sets": found,
-            "convergence": convergence(places / "true", species),
+            "convergence": convergence(places / "true", species) if "true" in args.kinds else None,
         }  # fmt: skip
-        keep(f"assess-{args.by}", {"protocol": __doc__, "options": vars(args), "results": results})
+        keep(f"{args.name}-{args.by}", {"protocol": __doc__, "options": vars(args), "results": results})
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def pick_files(
     out: Path | str,
     *,
     spacing_A: float | None = None,
+    copick_tomograms: str | None = None,
     star_style: str = "relion4",
     star_binning: float = 1.0,
     mask: Path | str | None = None,
@@ -136,6 +137,7 @@ def pick_files(
 ) -> list[Picked]:
     """Pick tomograms, given as files or folders, and write OUT/NAME.csv and OUT/NAME.star for each.
 
+    The configuration of a copick project stands for its tomograms, of the kind `copick_tomograms` (wbp@10).
     `star_style` is relion4 or warp (voxels, times `star_binning` for the unbinned tomogram) or relion5 (centred Å).
     `mask` and `avoid_mask` (see `pick`) are files for a single tomogram, or folders with masks of the tomograms'
     names. `report` adds OUT/NAME.html, a page of pictures and counts to look at; `candidates` OUT/candidates/NAME.csv
@@ -146,7 +148,7 @@ def pick_files(
     InputError raised at the end.
     """
     picker = Picker(load_model(model), on_message=on_message, **options)
-    paths, folder = find_tomograms(tomograms), Path(out)
+    paths, folder = find_tomograms(tomograms, copick_tomograms), Path(out)
     targets = {path: _targets(path, folder, candidates, report, score_maps) for path in paths}
     _check_targets(targets)
     if resume:

@@ -11,6 +11,7 @@ from typing import Any
 from etpick.conversion import Converted, convert
 from etpick.errors import InputError, OutputError
 from etpick.io.atomic import atomic_write, make_folder, refuse_existing
+from etpick.io.copick_project import PICKS, read_copick_project
 from etpick.io.formats.registry import BY_NAME, format_to_write
 from etpick.io.pairing import tomograms_in
 from etpick.io.table import belongs_to, tomogram_name
@@ -38,6 +39,7 @@ def convert_all(
 ) -> list[Converted]:
     """Convert each tomogram's picks in several files, or in files about several, into FOLDER/TOMOGRAM.suffix.
 
+    In copick's format into FOLDER/TOMOGRAM/Picks, as the folders of runs are.
     A tomogram's name is the one that a file gives in its rows, otherwise the file's own; the files of `tomograms` are
     matched by name, as everywhere. `options` go to `etpick.conversion.convert`. Nothing is written where two would
     get one name, or where something would be replaced. Raises InputError and OutputError.
@@ -47,9 +49,9 @@ def convert_all(
         raise InputError(f"unknown pick format {to_style!r}: use one of {', '.join(BY_NAME)}")
     files = {tomogram_name(path): path for path in (find_tomograms(tomograms) if tomograms else [])}
     tasks = [task for source in sources for task in _tasks(Path(source), folder, to_style, files, options)]
-    _refuse_doubles(tasks)
+    _refuse_doubles(tasks, folder)
     form = format_to_write(folder / f"any{BY_NAME[to_style].suffixes[0]}", to_style)
-    for task in tasks:
+    for task in tasks if form.write_folder is None else ():  # which files a folder gets, is known when it is written
         for target in (task.target, *(task.target.with_suffix(suffix) for suffix in form.beside)):
             refuse_existing(target, overwrite)
     make_folder(folder)
@@ -60,6 +62,22 @@ def convert_all(
         )
         for task in tasks
     ]  # fmt: skip
+
+
+def convert_into_copick(
+    sources: Sequence[Path | str], configuration: Path | str, *, overwrite: bool = False, **options: Any
+) -> list[Converted]:
+    """Convert picks, as `convert_all` does, into the runs of a copick project on a local disk.
+
+    Raises InputError and OutputError, before anything is written, also for a run or an object that it does not have.
+    """
+    project = read_copick_project(configuration)
+    with TemporaryDirectory() as temporary:
+        for one in convert_all(sources, temporary, to_style="copick", **options):
+            project.refuse_unknown(str(one.particles.tomogram), {str(name) for name in one.particles.classes})
+            for file in one.files:
+                refuse_existing(project.folders[0] / file.relative_to(temporary), overwrite)
+    return convert_all(sources, project.folders[0], to_style="copick", overwrite=overwrite, **options)
 
 
 def convert_joined(
@@ -100,8 +118,12 @@ def convert_joined(
 def _tasks(source: Path, folder: Path, to_style: str, files: dict[str, Path], options: dict[str, Any]) -> list[_Task]:
     stated = tomograms_in(source, options.get("from_style"))
     names = [tomogram_name(name) for name in stated] if stated else [source.stem]
-    suffix = BY_NAME[to_style].suffixes[0]
-    return [_Task(source, name, _file_of(name, source, files), folder / f"{name}{suffix}") for name in names]
+    return [_Task(source, name, _file_of(name, source, files), _target(folder, name, to_style)) for name in names]
+
+
+def _target(folder: Path, name: str, style: str) -> Path:
+    form = BY_NAME[style]
+    return folder / name / PICKS if form.write_folder else folder / f"{name}{form.suffixes[0]}"
 
 
 def _file_of(name: str, source: Path, files: dict[str, Path]) -> Path | None:
@@ -120,12 +142,12 @@ def _file_of(name: str, source: Path, files: dict[str, Path]) -> Path | None:
     return files[max(fitting, key=len)]
 
 
-def _refuse_doubles(tasks: Sequence[_Task]) -> None:
+def _refuse_doubles(tasks: Sequence[_Task], folder: Path) -> None:
     owners: dict[Path, Path] = {}
     for task in tasks:
         if task.target in owners:
             raise OutputError(
-                f"{owners[task.target]} and {task.source} would both be written as {task.target.name}: "
+                f"{owners[task.target]} and {task.source} would both be written as {task.target.relative_to(folder)}: "
                 "convert them in two runs, into two folders"
             )
         owners[task.target] = task.source

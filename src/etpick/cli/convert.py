@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etpick.cli.options import FILE, overwrite_option
+from etpick.io.copick_project import is_copick_project
 from etpick.io.formats.registry import BY_NAME
 
 if TYPE_CHECKING:
@@ -52,13 +53,18 @@ def convert(sources: tuple[Path, ...], target: Path, tomograms: tuple[Path, ...]
 
     Endings tell the formats: .star is RELION 4 unless --to relion5 or warp, .json copick unless --to eman2. Between
     them lie voxels of one tomogram; what a format needs beside (its size, the Å per voxel) comes from --tomogram, or
-    from --size and --spacing. OUT may be the folder of a copick run, with --to copick.
+    from --size and --spacing. OUT may be the folder of a copick run, with --to copick, or the configuration of a copick
+    project, whose runs then get the picks of the tomograms that have their names.
 
     Several INs, --each for a file about several tomograms, or an OUT without an ending: OUT is a folder, and gets a
     file of each tomogram, in the format --to names. With --join OUT is one file about all of them, as RELION wants it.
     """
     from etpick.conversion import convert as run
 
+    if is_copick_project(target):
+        done = _into_copick(sources, target, tomograms, options)
+        click.echo("\n".join(line for one in done for line in one.lines()))
+        return
     style = options["to_style"]
     into_folder = not target.suffix and style is not None and BY_NAME[style].write_folder is None
     if options.pop("join"):
@@ -84,6 +90,18 @@ def _each(
     if (style := options.pop("to_style")) is None:
         raise click.UsageError("say with --to which format the files in the folder OUT get")
     return convert_all(sources, folder, to_style=style, tomograms=tomograms, **options)
+
+
+def _into_copick(
+    sources: tuple[Path, ...], configuration: Path, tomograms: tuple[Path, ...], options: dict[str, Any]
+) -> list[Converted]:
+    from etpick.batch import convert_into_copick
+
+    _refuse_single(options)
+    if options.pop("join") or options.pop("to_style") not in (None, "copick"):
+        raise click.UsageError(f"{configuration} is a copick project: leave out --join and --to")
+    options.pop("each")
+    return convert_into_copick(sources, configuration, tomograms=tomograms, **options)
 
 
 def _joined(

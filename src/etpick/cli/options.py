@@ -70,6 +70,10 @@ diameter_option = click.option(
     "--diameter", "diameters", multiple=True, callback=_diameters, metavar="NAME=Å",
     help="a class and its particles' diameter in Å; once for each class",
 )  # fmt: skip
+copick_tomograms_option = click.option(
+    "--copick-tomograms", metavar="TYPE@SPACING",
+    help="which tomograms of a copick project, such as wbp@10, where it has several kinds",
+)  # fmt: skip
 spacing_option = click.option(
     "--spacing", "spacing_A", type=float, default=None, help="Å per voxel, where the header lies"
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from etpick.cli.options import FILE, FOLDER, from_config, overwrite_option, spacing_option
+from etpick.cli.options import FILE, FOLDER, copick_tomograms_option, from_config, overwrite_option, spacing_option
 from etpick.cli.progress import progress_bars
 from etpick.config import PickingConfig
 
@@ -41,12 +41,14 @@ from etpick.config import PickingConfig
 @click.option("--star-binning", type=float, default=1.0, show_default=True,
               help="voxels in STAR files are multiplied by this: the tomogram's binning")  # fmt: skip
 @click.option("--resume", is_flag=True, help="pass over tomograms that are picked already")
+@copick_tomograms_option
 @spacing_option
 @overwrite_option
 def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
     """Find the particles in tomograms.
 
-    TOMOGRAMS are files or folders; each gets OUT/NAME.csv and OUT/NAME.star. What lies at the edge, outside the
+    TOMOGRAMS are files or folders, or the configuration of a copick project, whose tomograms they then are; each
+    gets OUT/NAME.csv and OUT/NAME.star. What lies at the edge, outside the
     lamella, at gold or at a mask can be left out; sizes are in Å.
     """
     from etpick import api

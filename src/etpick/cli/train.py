@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from etpick.cli.options import FILE, FOLDER, diameter_option, from_config, overwrite_option, spacing_option
+from etpick.cli.options import (
+    FILE,
+    FOLDER,
+    copick_tomograms_option,
+    diameter_option,
+    from_config,
+    overwrite_option,
+    spacing_option,
+)
 from etpick.cli.progress import StopFlag, progress_bars
 from etpick.config import PickingConfig, TrainingConfig
 
@@ -20,12 +28,16 @@ from etpick.config import PickingConfig, TrainingConfig
     "--validate", multiple=True, metavar="NAME", help="tomograms that choose the model; the last if not given"
 )
 @click.option("--partial", is_flag=True, help="some particles in the tomograms were left unmarked")
+@copick_tomograms_option
+@click.option("--copick-picks", metavar="USER/SESSION",
+              help="whose picks of a copick project, where they are several's; * for any")  # fmt: skip
 @spacing_option
 @overwrite_option
 def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **options: Any) -> None:
     """Write a project file to train from.
 
-    Takes the tomograms in SOURCES, files or folders, and the pick files beside them by name.
+    Takes the tomograms in SOURCES, files or folders, and the pick files beside them by name. A source may be the
+    configuration of a copick project, which also tells the diameters.
     """
     from etpick.io.init import init_project
 

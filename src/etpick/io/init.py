@@ -11,11 +11,12 @@ from typing import Any
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
+from etpick.io.copick_project import PICKS, is_copick_project, read_copick_project
 from etpick.io.pairing import picks_beside
 from etpick.io.picks import SEARCHED, class_of_label, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
-from etpick.io.table import PickTable, tomogram_name
+from etpick.io.table import PickTable, copick_spacing_A, tomogram_name
 from etpick.io.tomograms import find_tomograms, open_tomogram
 
 
@@ -43,9 +44,14 @@ class NewProject:
         said = [f"{self.path}: {len(self.labelled)} labelled tomogram(s)"]
         for item in self.labelled:
             counts = ", ".join(f"{n} {name}" for name, n in item.counts.items()) or "no particles"
-            said.append(f"  {item.path.name}: {counts}{' (validates)' if item.validate else ''}")
-        said += [f"  left out, no picks beside it: {path.name}" for path in self.left_out]
+            said.append(f"  {_shown(item.path)}: {counts}{' (validates)' if item.validate else ''}")
+        said += [f"  left out, no picks beside it: {_shown(path)}" for path in self.left_out]
         return said + [f"  note: {note}" for note in self.notes]
+
+
+def _shown(path: Path) -> str:
+    """The file's name; in copick those of all runs are alike, and the run's is told."""
+    return path.name if copick_spacing_A(path) is None else f"{tomogram_name(path)}, {path.name}"
 
 
 def init_project(
@@ -56,6 +62,8 @@ def init_project(
     spacing_A: float | None = None,
     validate: Sequence[str] | None = None,
     labels: Labels = "complete",
+    copick_tomograms: str | None = None,
+    copick_picks: str | None = None,
     overwrite: bool = False,
 ) -> NewProject:
     """Find tomograms in files and folders, and the pick files beside them, and write the project file `out`.
@@ -64,6 +72,10 @@ def init_project(
     blank and more: `t_1.csv`, `t_1_ribosomes.star`, never `t_10.csv`. Of several formats of one name CSV is
     taken first. `diameters` are the classes in order, in Å. Tomograms without picks are left out.
 
+    A source may be the configuration of a copick project: its runs are taken, with their picks, and the diameters
+    that `diameters` leaves out are twice the radii there. `copick_tomograms` says which tomograms (wbp@10) and
+    `copick_picks` whose picks (USER/SESSION), where there are several.
+
     `validate` names the tomograms to validate on; by default it is the last one with picks where there are at
     least two, and none where there is one (training then holds regions of it back).
 
@@ -71,15 +83,16 @@ def init_project(
     """
     out = Path(out)
     refuse_existing(out, overwrite)
-    if not diameters:
+    files, known_A = _found(list(map(Path, sources)), copick_tomograms, copick_picks)
+    if not (diameters or known_A):
         raise InputError("no class given: add --diameter NAME=Å for each, such as --diameter ribosome=280")
     notes: list[str] = []
-    paths = find_tomograms(sources)
-    tables = {path: _tables_beside(path, paths, spacing_A, notes) for path in paths}
+    paths = list(files)
+    tables = {path: _tables(path, files[path], spacing_A, notes) for path in paths}
     left_out = tuple(path for path in paths if not tables[path])
     if len(left_out) == len(paths):
-        wanted = f"{tomogram_name(paths[0])}{{{','.join(SEARCHED)}}}"
-        raise InputError(f"no picks beside the {len(paths)} tomogram(s): looked for files such as {wanted}")
+        raise InputError(f"no picks beside the {len(paths)} tomogram(s): looked for {_wanted(paths[0])}")
+    diameters = {name: size_A for name, size_A in known_A.items() if name in _all_labels(tables)} | dict(diameters)
     _refuse_unknown(tables, list(diameters))
     labelled = [_labelled(path, tables[path], list(diameters)) for path in paths if tables[path]]
     _refuse_unused(labelled, diameters)
@@ -90,12 +103,34 @@ def init_project(
     return NewProject(out, tuple(labelled), left_out, tuple(notes))
 
 
-def _tables_beside(
-    path: Path, tomograms: Sequence[Path], spacing_A: float | None, notes: list[str]
-) -> dict[Path, PickTable]:
+def _found(
+    sources: Sequence[Path], kind: str | None, who: str | None
+) -> tuple[dict[Path, list[Path]], dict[str, float]]:
+    """Tomograms with the pick files of each, and the diameters in Å of what copick knows."""
+    files: dict[Path, list[Path]] = {}
+    known_A: dict[str, float] = {}
+    others = [source for source in sources if not is_copick_project(source)]
+    if others or not sources:
+        paths = find_tomograms(others)
+        files |= {path: picks_beside(path, paths, who) for path in paths}
+    for source in sources:
+        if source not in others:
+            project = read_copick_project(source)
+            mine = {path: project.picks(tomogram_name(path), who) for path in project.tomograms(kind)}
+            files, known_A = files | mine, known_A | project.diameters_A
+    return files, known_A
+
+
+def _wanted(path: Path) -> str:
+    """What pick files of a tomogram may be called."""
+    if copick_spacing_A(path) is not None:
+        return f"{PICKS}/USER_SESSION_OBJECT.json in copick's runs"
+    return f"files such as {tomogram_name(path)}{{{','.join(SEARCHED)}}}"
+
+
+def _tables(path: Path, files: Sequence[Path], spacing_A: float | None, notes: list[str]) -> dict[Path, PickTable]:
     """Pick files of a tomogram, read; a file that only resembles one (`t_1_CTF.txt`) becomes a note."""
     tables: dict[Path, PickTable] = {}
-    files = picks_beside(path, tomograms)
     if not files:
         return tables
     tomogram = open_tomogram(path, spacing_A=spacing_A)
@@ -114,9 +149,12 @@ def _tables_beside(
     return tables
 
 
+def _all_labels(tables: Mapping[Path, Mapping[Path, PickTable]]) -> set[str]:
+    return {str(label) for files in tables.values() for table in files.values() for label in table.labels}
+
+
 def _refuse_unknown(tables: Mapping[Path, Mapping[Path, PickTable]], classes: Sequence[str]) -> None:
-    labels = {str(label) for files in tables.values() for table in files.values() for label in table.labels}
-    unknown = sorted(label for label in labels - {"", "0"} if class_of_label(label, classes) is None)
+    unknown = sorted(label for label in _all_labels(tables) - {"", "0"} if class_of_label(label, classes) is None)
     if unknown:
         raise InputError(
             f"picks of class {', '.join(unknown)} but no diameter for it: add --diameter {unknown[0]}=Å "

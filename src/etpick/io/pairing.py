@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from etpick.errors import InputError
+from etpick.io.copick_project import PICKS, choose_picks
 from etpick.io.formats.registry import SEARCHED, format_to_read, is_pick_file
-from etpick.io.table import Grid, belongs_to, tomogram_name
+from etpick.io.table import Grid, belongs_to, copick_spacing_A, tomogram_name
 
 
 def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
@@ -29,8 +30,13 @@ def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
     return found
 
 
-def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
-    """The pick files in the folder of a tomogram that carry its name and not the longer one of another."""
+def picks_beside(path: Path, tomograms: Sequence[Path], who: str | None = None) -> list[Path]:
+    """The pick files in the folder of a tomogram that carry its name and not the longer one of another.
+
+    A copick tomogram's are those of its run, of one user and session where `who` (USER/SESSION) names them.
+    """
+    if copick_spacing_A(path) is not None:
+        return choose_picks(sorted((path.parent.parent / PICKS).glob("*.json")), who=who)
     return picks_named(
         path.parent, tomogram_name(path), [tomogram_name(t) for t in tomograms if t.parent == path.parent]
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpick.errors import InputError, SpacingError
+from etpick.io.copick_project import is_copick_project, read_copick_project
 from etpick.io.em import read_em
 from etpick.io.mrc import read_mrc
 from etpick.io.omezarr import FILES as ZARR_FILES
@@ -142,23 +143,29 @@ def open_mask(path: Path) -> Volume:
     return data if data.dtype == bool else _checked(Tomogram(data, 1.0, path.name)).data
 
 
-def find_tomograms(paths: Iterable[Path | str]) -> list[Path]:
+def find_tomograms(paths: Iterable[Path | str], copick_tomograms: str | None = None) -> list[Path]:
     """Files as given, and for each folder its tomograms in natural order (t2 before t10), each once.
 
     Folders are searched for .mrc, .rec, .npy, packed or not, and .zarr; .st (tilt series, mostly), .map, .em (density
-    maps) and .tif are taken where named. Raises InputError where a path does not exist or a folder holds no tomogram.
+    maps) and .tif are taken where named. The configuration of a copick project stands for the tomograms of its runs, of
+    the kind `copick_tomograms` (wbp@10) where there are several. Raises InputError where a path does not exist or a
+    folder holds no tomogram.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        found |= dict.fromkeys(_in_folder(path) if path.is_dir() and not _is_zarr(path) else [_existing(path)])
+        found |= dict.fromkeys(_at(path, copick_tomograms))
     if not found:
         raise InputError("no tomogram given: name files or folders")
     return list(found)
 
 
-def _existing(path: Path) -> Path:
+def _at(path: Path, copick_tomograms: str | None) -> list[Path]:
+    if is_copick_project(path):
+        return read_copick_project(path).tomograms(copick_tomograms)
+    if path.is_dir() and not _is_zarr(path):
+        return _in_folder(path)
     _reader(path)
-    return path
+    return [path]
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -7,8 +7,8 @@ into the tomogram:
     index = (location + translation) / spacing
 
 `trust_orientation` false means that the rotation says nothing. Source: copick, models.py (CopickPicksFile,
-CopickPoint) and impl/filesystem.py for the names USER_SESSION_OBJECT.json. The package copick itself brings some
-seventy others, so the documented JSON is read and written directly.
+CopickPoint) and impl/filesystem.py for the names USER_SESSION_OBJECT.json. Why the package copick is not used:
+`etpick.io.copick_project`.
 """
 
 from __future__ import annotations
