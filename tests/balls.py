@@ -5,7 +5,7 @@ import numpy as np
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 CLASSES = (ParticleClass("large", 160.0), ParticleClass("small", 80.0))
-QUICK = {"patch_vx": 32, "batch": 2, "validations": 2, "seed": 3}
+QUICK = {"patch_vx": 24, "batch": 2, "validations": 2, "seed": 3}
 
 
 def balls(seed, shape=(48, 64, 64), spacing_A=10.0, count=14):

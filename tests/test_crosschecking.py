@@ -87,7 +87,7 @@ def test_a_project_is_crosschecked_from_the_command_line_and_goes_on(tmp_path: P
     etpick("simulate", tmp_path / "t", "--count", 2, "--shape", 40, 96, 96, "--species", "ribosome", "--spacing", 20)
     project, out = tmp_path / "project.toml", tmp_path / "out"
     etpick("init", tmp_path / "t", "--out", project, "--diameter", "ribosome=280")
-    printed = etpick("crosscheck", project, "--out", out, "--steps", 6, "--no-halves")
+    printed = etpick("crosscheck", project, "--out", out, "--steps", 2, "--no-halves")
     result = json.loads((out / "result.json").read_text())
     recall = result["recall"]["ribosome"]
     assert recall["hidden"] > 3 and 0 <= recall["found"] <= recall["hidden"]
@@ -96,9 +96,9 @@ def test_a_project_is_crosschecked_from_the_command_line_and_goes_on(tmp_path: P
     page = (out / "crosscheck.html").read_text(encoding="utf-8")
     assert "Hidden labels" in page and "picks by height" in page
     with pytest.raises(OutputError, match=r"holds a crosscheck: .*--resume"):
-        crosscheck(project, out, steps=6, halves=False)
+        crosscheck(project, out, steps=2, halves=False)
     before = (out / "hidden" / "model.json").stat().st_mtime_ns
-    again = crosscheck(project, out, steps=6, halves=False, resume=True)
+    again = crosscheck(project, out, steps=2, halves=False, resume=True)
     assert (out / "hidden" / "model.json").stat().st_mtime_ns == before
     assert again.recall["ribosome"].found == recall["found"]
 
@@ -127,7 +127,7 @@ def test_a_training_killed_before_its_first_state_begins_anew_and_a_finished_one
     for z, y, x in centres:
         levels[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3] -= 3
     items = (TrainingItem(Tomogram(levels, 20.0, "t1"), Particles(centres.astype(float), np.array("ball"))),)
-    data, config = Dataset((BALL,), items, partial_labels=True), recipe("fast", steps=4)
+    data, config = Dataset((BALL,), items, partial_labels=True), recipe("fast", steps=4, patch_vx=24, batch=2)
     arguments = (data, config, tmp_path / "m", "cpu", lambda _: None, lambda: False)
     first = _trained(*arguments)
     assert _trained(*arguments).trained_on == first.trained_on  # not trained again

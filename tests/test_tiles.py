@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etpick.errors import InputError
@@ -48,6 +48,7 @@ def test_a_tile_that_cannot_serve_is_refused_with_both_numbers(tile, halo):
         plan_tiles((64, 64, 64), (tile, tile, tile), halo)
 
 
+@settings(max_examples=30)  # a draw may take a second
 @given(
     shape=st.tuples(*[st.integers(1, 400)] * 3), halo=st.sampled_from([0, 4, 16]),
     voxels=st.integers(1, 10**7), depth=st.integers(1, 500),

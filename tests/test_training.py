@@ -170,13 +170,13 @@ def test_partial_training_leaves_out_unlabelled_particles_and_resumes_to_the_sam
         replace(i, particles=i.particles.select(slice(None, None, 2 if not i.validate else 1))) for i in dataset().items
     )
     data = Dataset(CLASSES, items, partial_labels=True)
-    config = recipe(**QUICK | {"validations": 5}, steps=250, learning_rate=5e-3)
+    config = recipe(**QUICK | {"validations": 5}, steps=110, learning_rate=1e-2)
     said = []
     whole = train_model(data, config, on_progress=lambda p: said.append(p.message))
     doubtful = [int(m.split()[0]) for m in said if "may be particles" in m]
     assert len(doubtful) >= 2 and max(doubtful) > 0
     with pytest.raises(Interrupted):
-        train_model(data, config, tmp_path / "m", should_stop=StopAt(170))
+        train_model(data, config, tmp_path / "m", should_stop=StopAt(80))
     assert same(whole, train_model(data, config, tmp_path / "m", resume=True))
 
 
@@ -206,7 +206,7 @@ def test_hard_places_lie_away_from_the_labelled_particles(tmp_path):
 
 
 def test_the_paper_recipe_runs_as_published():
-    config = recipe("paper", steps=2, batch=1, validations=1)
+    config = recipe("paper", steps=1, batch=1, validations=1)
     assert (config.loss, config.label_shape, config.label_diameter_vx, config.patch_vx) == (
         "dice",
         "truncated-ball",
@@ -219,7 +219,7 @@ def test_the_paper_recipe_runs_as_published():
     )
     assert recipe("paper").epochs == 60
     model = train_model(one, config)
-    assert model.trained_on["steps"] == 2
+    assert model.trained_on["steps"] == 1
 
 
 BAD = [
@@ -268,7 +268,7 @@ def test_running_out_of_memory_names_what_to_lower(monkeypatch):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     monkeypatch.setattr("etpick.learner.weighted_loss", full)
-    with pytest.raises(TrainingError, match="2 subtomograms of 32³ voxels a step: lower --batch or --patch"):
+    with pytest.raises(TrainingError, match="2 subtomograms of 24³ voxels a step: lower --batch or --patch"):
         train_model(dataset(), recipe(**QUICK, steps=3))
 
 

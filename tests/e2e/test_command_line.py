@@ -280,7 +280,7 @@ def test_a_packed_tomogram_gives_the_same_picks(work, tmp_path):
 
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(work, tmp_path):
     command = [sys.executable, "-m", "etpick.cli", "train", str(work / "project.toml"), "--out", str(tmp_path / "m"),
-               "--steps", "100000", "--patch", "32", "--batch", "1"]  # fmt: skip
+               "--steps", "100000", "--patch", "24", "--batch", "1"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert process.stderr is not None
     for line in process.stderr:

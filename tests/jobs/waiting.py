@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from etpick.jobs import Job, Status, status
 
-TINY = {"patch_vx": 32, "batch": 2, "validations": 2, "seed": 3, "int8": False}
+TINY = {"patch_vx": 24, "batch": 2, "validations": 2, "seed": 3, "int8": False}
 
 
 def wait_for(job: Job, when: Callable[[Status], bool], seconds: float = 120) -> Status:

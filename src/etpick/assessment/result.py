@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from etpick.averaging.expectation import Poses
 from etpick.evaluation.resolution import BFactor, Halves, b_factor, resolution_A
+from etpick.errors import InputError
 from etpick.io.atomic import atomic_write
 from etpick.types import FloatArray
 
@@ -110,8 +111,13 @@ class SetResult:
 
 
 def read_result(path: Path) -> SetResult:
-    """What `SetResult.write` wrote."""
+    """What `SetResult.write` wrote; raises InputError where another version of etpick did."""
     content = json.loads(path.read_text(encoding="utf-8"))
+    if missing := SetResult.__dataclass_fields__.keys() - content.keys():
+        raise InputError(
+            f"{path} was written by another version of etpick (it lacks {', '.join(sorted(missing))}): begin anew with "
+            "--overwrite"
+        )
     curves = content.pop("curves")
     random_from = curves.pop("random_from")
     halves = Halves(**{name: _array(values) for name, values in curves.items()}, random_from=random_from)
