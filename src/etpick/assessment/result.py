@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpick.averaging.expectation import Poses
-from etpick.evaluation.resolution import BFactor, Halves, b_factor, resolution_A
 from etpick.errors import InputError
+from etpick.evaluation.resolution import BFactor, Halves, b_factor, resolution_A
 from etpick.io.atomic import atomic_write
 from etpick.types import FloatArray
 
