@@ -30,7 +30,7 @@ LAYERS = [
     {"curation"},
     {"report"},
     {"api", "extraction"},
-    {"assessing", "demo", "desktop", "jobs"},
+    {"assessing", "cluster", "demo", "desktop", "jobs"},
     {"serve"},
     {"cli"},
 ]

@@ -27,7 +27,7 @@ def test_a_machine_that_runs_these_tests_is_fit_for_etpick(tmp_path):
     assert findings["PyTorch"].found == torch.__version__
     assert findings["threads"].found.startswith(str(torch.get_num_threads()))
     assert str(tmp_path) in findings["disk"].found
-    assert {"RELION", "Chromium", "memory", "processor"} <= set(findings)
+    assert {"RELION", "Chromium", "SLURM", "memory", "processor"} <= set(findings)
 
 
 def test_a_missing_package_is_named_and_etpick_cannot_work():

@@ -129,6 +129,7 @@ def pick_files(
     score_maps: Literal["mrc", "zarr"] | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    share: tuple[int, int] = (1, 1),
     on_message: Callable[[str], None] | None = None,
     on_start: Callable[[Path, int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -143,14 +144,17 @@ def pick_files(
     names. `report` adds OUT/NAME.html, a page of pictures and counts to look at; `candidates` OUT/candidates/NAME.csv
     with what lies below the thresholds, too, to choose others by looking; `score_maps` OUT/NAME_scores.mrc with the
     chance of any particle, or .zarr with each class's as well, at the network's resolution. `resume`
-    passes over tomograms whose files are there already. Nothing is picked where a file would be overwritten, two
+    passes over tomograms whose files are there already; `share` (2, 5) takes the second of five shares, for jobs side
+    by side. Nothing is picked where a file would be overwritten, two
     tomograms share a name, or a mask is missing. A tomogram that cannot be read is left out and named in the
     InputError raised at the end.
     """
     picker = Picker(load_model(model), on_message=on_message, **options)
-    paths, folder = find_tomograms(tomograms, copick_tomograms), Path(out)
-    targets = {path: _targets(path, folder, candidates, report, score_maps) for path in paths}
+    every, folder = find_tomograms(tomograms, copick_tomograms), Path(out)
+    targets = {path: _targets(path, folder, candidates, report, score_maps) for path in every}
     _check_targets(targets)
+    allowed, avoided = find_masks(mask, every, "--mask"), find_masks(avoid_mask, every, "--avoid-mask")
+    paths = every[share[0] - 1 :: share[1]]
     if resume:
         paths = [p for p in paths if not all(t.exists() for t in targets[p])]
         overwrite = True
@@ -159,7 +163,6 @@ def pick_files(
             f"{there[0]} exists already{f' and {len(there) - 1} more' if len(there) > 1 else ''}: choose another "
             "folder with --out, pick only what is missing with --resume, or replace them with --overwrite"
         )
-    allowed, avoided = find_masks(mask, paths, "--mask"), find_masks(avoid_mask, paths, "--avoid-mask")
     done, failed = [], []
     for number, path in enumerate(paths):
         if on_start:
@@ -180,8 +183,8 @@ def pick_files(
                 style=star_style if target is star else None, binning=star_binning if target is star else 1.0,
             )  # fmt: skip
         if candidates:
-            every = found.all.select(found.all.scores >= LEAST_CANDIDATE) if found.all.scores is not None else found.all
-            write_picks(others.pop(0), every, classes=names, overwrite=overwrite)
+            kept = found.all.select(found.all.scores >= LEAST_CANDIDATE) if found.all.scores is not None else found.all
+            write_picks(others.pop(0), kept, classes=names, overwrite=overwrite)
         for target in others[: int(report)]:
             choices = _choices(picker.config, mask=allowed.get(path), avoid_mask=avoided.get(path))
             write_report(target, picking_report(tomogram, found, picker.model, choices), overwrite=overwrite)

@@ -17,6 +17,7 @@ from etpick import __version__
 
 EXTRAS: Final = {
     "bench": "the other ways that benchmarks/compare.py runs",
+    "cluster": "jobs of a SLURM cluster, etpick submit",
     "cpu": "picking up to four times as fast without a graphics card",
     "dev": "tests and linters of this project",
     "docs": "building this project's documentation",
@@ -68,6 +69,7 @@ def examine(folder: Path = Path()) -> list[Finding]:
         _disk(folder),
         program("RELION", "relion_refine", "averages the picks; Debian: apt-get install relion"),
         program("Chromium", "chromium", "turns reports into pictures: chromium --headless --screenshot PAGE"),
+        program("SLURM", "sbatch", "runs commands on a cluster: etpick submit"),
         *optional_extras(requirements),
     ]
 

@@ -19,6 +19,7 @@ from etpick.cli.machine import completion, doctor
 from etpick.cli.pick import pick
 from etpick.cli.serve import serve
 from etpick.cli.simulate import demo, simulate
+from etpick.cli.submit import submit
 from etpick.cli.train import init, train
 from etpick.cli.view import view
 from etpick.errors import EtpickError
@@ -52,6 +53,6 @@ def main() -> None:
 
 for _command in (
     demo, simulate, init, train, pick, correct, serve, evaluate, compare, assess, crosscheck, view, extract,
-    convert, info, check, doctor, completion,
+    convert, info, check, submit, doctor, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -12,6 +12,13 @@ from etpick.cli.progress import progress_bars
 from etpick.config import PickingConfig
 
 
+def _share(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
+    number, _slash, count = value.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise click.BadParameter(f"{value!r} is not K/N, for example 3/10")
+    return int(number), int(count)
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("tomograms", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -41,6 +48,8 @@ from etpick.config import PickingConfig
 @click.option("--star-binning", type=float, default=1.0, show_default=True,
               help="voxels in STAR files are multiplied by this: the tomogram's binning")  # fmt: skip
 @click.option("--resume", is_flag=True, help="pass over tomograms that are picked already")
+@click.option("--share", default="1/1", callback=_share, metavar="K/N",
+              help="only the K-th of N shares of the tomograms, for jobs side by side")  # fmt: skip
 @copick_tomograms_option
 @spacing_option
 @overwrite_option
@@ -48,8 +57,8 @@ def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
     """Find the particles in tomograms.
 
     TOMOGRAMS are files or folders, or the configuration of a copick project, whose tomograms they then are; each
-    gets OUT/NAME.csv and OUT/NAME.star. What lies at the edge, outside the
-    lamella, at gold or at a mask can be left out; sizes are in Å.
+    gets OUT/NAME.csv and OUT/NAME.star. What lies at the edge, outside the lamella, at gold or at a mask can be left
+    out; sizes are in Å.
     """
     from etpick import api
 
@@ -64,4 +73,5 @@ def pick(model: Path, tomograms: tuple[Path, ...], **options: Any) -> None:
             **options,
         )
     if not done:
-        click.echo("nothing left to pick: every tomogram has its files already")
+        others = ", or is in another share" if options["share"][1] > 1 else ""
+        click.echo(f"nothing left to pick: every tomogram has its files already{others}")
