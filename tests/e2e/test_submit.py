@@ -84,12 +84,14 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     host = socket.gethostname().partition(".")[0]
     text = CONFIGURATION.format(folder=folder, host=host, ports=free_ports(2))
     (folder / "slurm.conf").write_text(text)
-    munge = [f"--{name}={folder}/munge.{name.partition('-')[0]}" for name in ("socket", "key-file", "log-file", "pid-file")]
+    files = {"socket": "munge.socket", "key-file": "munge.key", "log-file": "munge.log", "pid-file": "munge.pid",
+             "seed-file": "munge.seed"}  # fmt: skip
+    munged = ["munged", "--force", *(f"--{option}={folder}/{name}" for option, name in files.items())]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         patch.setenv("PATH", paths)
         try:
-            for command in (["munged", "--force", *munge, f"--seed-file={folder}/munge.seed"], ["slurmctld"], ["slurmd"]):
+            for command in (munged, ["slurmctld"], ["slurmd"]):
                 subprocess.run(command, check=True, capture_output=True)
             wait_until(lambda: "idle" in subprocess.run(["sinfo", "-h"], capture_output=True, text=True).stdout)
             yield
