@@ -183,3 +183,19 @@ def test_listeners_hear_of_changes(workspace):
     assert workspace.path is None and not workspace.entries and len(heard) == count
     with pytest.raises(InputError, match="no project is open"):
         _ = workspace.folder
+
+
+def test_two_tomograms_of_one_name_are_not_taken_and_in_a_project_of_another_hand_the_second_says_why(workspace, data):
+    other = data / "more" / "t1.mrc"
+    write_mrc(other, np.zeros((16, 24, 32), np.float32), 10.0)
+    with pytest.raises(InputError, match=r"t1\.mrc have one name, by which picks are kept"):
+        workspace.add([other])
+    assert len(workspace.entries) == 2
+    content = (data / "project.toml").read_text()
+    (data / "project.toml").write_text(f'{content}\n[[tomograms]]\npath = "more/t1.mrc"\npicks = []\n')
+    workspace.open(data / "project.toml")
+    first, _, third = workspace.entries
+    assert first.tomogram is not None and third.tomogram is None
+    assert "t1.mrc has the same name, by which picks are kept" in third.problem
+    with pytest.raises(InputError, match="has the same name"):
+        workspace.tomogram(third.key)

@@ -12,7 +12,7 @@ from typing import Any
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.copick_project import PICKS, is_copick_project, read_copick_project
-from etpick.io.pairing import picks_beside
+from etpick.io.pairing import labels_beside
 from etpick.io.picks import SEARCHED, class_of_label, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
@@ -112,7 +112,7 @@ def _found(
     others = [source for source in sources if not is_copick_project(source)]
     if others or not sources:
         paths = find_tomograms(others)
-        files |= {path: picks_beside(path, paths, who) for path in paths}
+        files |= {path: labels_beside(path, paths, who) for path in paths}
     for source in sources:
         if source not in others:
             project = read_copick_project(source)

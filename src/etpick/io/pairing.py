@@ -30,13 +30,22 @@ def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
     return found
 
 
-def picks_beside(path: Path, tomograms: Sequence[Path], who: str | None = None) -> list[Path]:
+def labels_beside(path: Path, tomograms: Sequence[Path], who: str | None = None) -> list[Path]:
+    """The pick files beside a tomogram to learn from: in copick of one user and session for each object.
+
+    `who` (USER/SESSION) names them; raises InputError where it must.
+    """
+    files = picks_beside(path, tomograms)
+    return files if copick_spacing_A(path) is None else choose_picks(files, who=who)
+
+
+def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
     """The pick files in the folder of a tomogram that carry its name and not the longer one of another.
 
-    A copick tomogram's are those of its run, of one user and session where `who` (USER/SESSION) names them.
+    A copick tomogram's are all of its run.
     """
     if copick_spacing_A(path) is not None:
-        return choose_picks(sorted((path.parent.parent / PICKS).glob("*.json")), who=who)
+        return sorted((path.parent.parent / PICKS).glob("*.json"))
     return picks_named(
         path.parent, tomogram_name(path), [tomogram_name(t) for t in tomograms if t.parent == path.parent]
     )

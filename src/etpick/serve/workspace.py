@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from etpick.errors import EtpickError, InputError
 from etpick.inspection import inspect_tomogram
-from etpick.io.pairing import picks_beside
+from etpick.io.pairing import labels_beside
 from etpick.io.picks import read_picks
 from etpick.io.project import Labels, ProjectFile, classes_of, open_entry, read_project
 from etpick.io.project_edit import add_tomograms, new_project, set_classes, set_labels, set_picks, set_validation
 from etpick.io.sanity import describe_outside, describe_spacing
+from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms
 from etpick.serve.access import Roots
 from etpick.serve.annotation import Document, free_path
@@ -121,7 +122,7 @@ class Workspace:
         content = read_project(path)
         with self._lock:
             self.path, self._content, self._documents = path, content, {}
-            self._entries = tuple(self._opened(i) for i in range(len(content.tomograms)))
+            self._entries = _named_once([self._opened(i) for i in range(len(content.tomograms))])
         self._changed()
 
     def close(self) -> None:
@@ -137,6 +138,7 @@ class Workspace:
         found = self._found(sources)
         if not found:
             raise InputError("choose at least one tomogram for the project")
+        _refuse_one_name(found)
         new_project(path, found, classes, labels)
         for tomogram in found:
             if picks := self._fitting(tomogram, found, [c.name for c in classes]):
@@ -147,6 +149,7 @@ class Workspace:
         """Add tomograms, files or folders, that are not in the project yet; returns how many."""
         there = {entry.path for entry in self._entries}
         found = [path for path in self._found(sources) if path not in there]
+        _refuse_one_name([*there, *found])
         names = [c.name for c in self.classes]
         add_tomograms(self._project(), [(path, self._fitting(path, found, names)) for path in found])
         self._reopen()
@@ -253,8 +256,13 @@ class Workspace:
 
     def _fitting(self, tomogram: Path, others: Sequence[Path], names: Sequence[str]) -> list[Path]:
         """Pick files beside a tomogram that can be read with these classes."""
-        fitting = []
-        for file in picks_beside(tomogram, others):
+        fitting: list[Path] = []
+        try:
+            files = labels_beside(tomogram, others)
+        except InputError as error:
+            self.notes.append(f"not used as picks: {error}")
+            return fitting
+        for file in files:
             try:
                 read_picks(file, classes=list(names))
             except InputError as error:
@@ -262,3 +270,27 @@ class Workspace:
                 continue
             fitting.append(self.roots.inside(file))
         return fitting
+
+
+def _refuse_one_name(paths: Sequence[Path]) -> None:
+    """Marks and picks go by the tomogram's name: raise InputError where two have one."""
+    owners: dict[str, Path] = {}
+    for path in paths:
+        if (other := owners.setdefault(tomogram_name(path), path)) != path:
+            raise InputError(
+                f"{other} and {path} have one name, by which picks are kept: rename one of the files, or make a project "
+                "of its own for it"
+            )
+
+
+def _named_once(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The same, where a project has two of one name: the second cannot be worked on, and says why."""
+    seen: dict[str, Path] = {}
+    kept = []
+    for entry in entries:
+        if entry.tomogram and (other := seen.setdefault(entry.name, entry.path)) != entry.path:
+            problem = f"{other} has the same name, by which picks are kept: rename one of the files"
+            kept.append(replace(entry, tomogram=None, problem=problem))
+        else:
+            kept.append(entry)
+    return tuple(kept)
