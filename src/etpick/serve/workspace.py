@@ -278,7 +278,7 @@ def _refuse_one_name(paths: Sequence[Path]) -> None:
     for path in paths:
         if (other := owners.setdefault(tomogram_name(path), path)) != path:
             raise InputError(
-                f"{other} and {path} have one name, by which picks are kept: rename one of the files, or make a project "
+                f"{other} and {path} have one name, by which picks are kept: rename one of them, or make a project "
                 "of its own for it"
             )
 
