@@ -22,6 +22,7 @@ import numpy as np
 import etpick
 from etpick.io.project import load_project
 
+LIMIT_A = 1e-3
 NAMES = ("ribosome", "proteasome")
 
 ADD_PICKS = """
@@ -108,6 +109,8 @@ def report(what: str, truth: dict, found: dict) -> None:
         worst = max(np.abs(in_A(truth[tomogram][name]) - in_A(found[tomogram][name])).max() for tomogram in truth)
         count = sum(len(truth[tomogram][name]) for tomogram in truth)
         print(f"{what}: {count} {name}, at most {worst:.1e} Å apart")
+        if worst > LIMIT_A:
+            raise SystemExit(f"{what}: places differ by more than {LIMIT_A} Å")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,8 @@ def pick_files(
     every, folder = find_tomograms(tomograms, copick_tomograms), Path(out)
     targets = {path: _targets(path, folder, candidates, report, score_maps) for path in every}
     _check_targets(targets)
-    allowed, avoided = find_masks(mask, every, "--mask"), find_masks(avoid_mask, every, "--avoid-mask")
+    if not 1 <= share[0] <= share[1]:
+        raise InputError(f"share {share[0]} of {share[1]} is none of them")
     paths = every[share[0] - 1 :: share[1]]
     if resume:
         paths = [p for p in paths if not all(t.exists() for t in targets[p])]
@@ -163,6 +164,8 @@ def pick_files(
             f"{there[0]} exists already{f' and {len(there) - 1} more' if len(there) > 1 else ''}: choose another "
             "folder with --out, pick only what is missing with --resume, or replace them with --overwrite"
         )
+    allowed = find_masks(mask, every, "--mask", opened=paths)
+    avoided = find_masks(avoid_mask, every, "--avoid-mask", opened=paths)
     done, failed = [], []
     for number, path in enumerate(paths):
         if on_start:

@@ -11,7 +11,8 @@ from typing import Any
 from etpick.conversion import Converted, convert
 from etpick.errors import InputError, OutputError
 from etpick.io.atomic import atomic_write, make_folder, refuse_existing
-from etpick.io.copick_project import PICKS, read_copick_project
+from etpick.io.copick_project import read_copick_project
+from etpick.io.formats.copick import PICKS
 from etpick.io.formats.registry import BY_NAME, format_to_write
 from etpick.io.pairing import tomograms_in
 from etpick.io.table import belongs_to, tomogram_name

@@ -11,6 +11,7 @@ import numpy as np
 from etpick.errors import InputError, OutputError
 from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.formats.base import PickFormat, class_order
+from etpick.io.formats.copick import files_in_run, left_in_run
 from etpick.io.formats.registry import format_to_read, format_to_write
 from etpick.io.formats.tomograms_star import StarTomogram, read_tomograms_star, write_tomograms_star
 from etpick.io.picks import read_picks, write_picks
@@ -117,6 +118,8 @@ def convert(
     )
     files = [*_files(target, writing, particles), *_tomograms_file(write_tomograms, particles, place, scale, overwrite)]
     notes = _notes(particles, place, reading, writing, classes)
+    if others := left_in_run(target, files) if writing.write_folder else []:
+        notes.append(f"{', '.join(others)} of before stay as they were")
     return Converted(particles, reading.title, writing.title, tuple(files), tuple(notes))
 
 
@@ -170,8 +173,7 @@ def _selected(source: Path, particles: Particles, only: Sequence[str]) -> Partic
 
 def _files(target: Path, form: PickFormat, particles: Particles) -> list[Path]:
     if form.write_folder and not target.suffix:
-        picks = target if target.name == "Picks" else target / "Picks"
-        return [picks / f"etpick_0_{name}.json" for name in sorted({str(name) for name in particles.classes})]
+        return files_in_run(target, {str(name) for name in particles.classes})
     return [target, *(target.with_suffix(suffix) for suffix in form.beside)]
 
 

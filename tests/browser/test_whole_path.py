@@ -148,6 +148,7 @@ def curate(page, server, folder):
             break
         page.wait_for_timeout(100)
     page.wait_for_timeout(500)
+    drag_the_line(page, folder)
     threshold = page.locator("input[type=number]").first
     threshold.fill("0.02")
     threshold.press("Enter")
@@ -158,10 +159,16 @@ def curate(page, server, folder):
     page.get_by_text(f"of {kept}").first.wait_for()
     filters = json.loads((folder / "picked" / "model-1" / "reviewed" / "filters.json").read_text())
     assert filters["min_score"] == {"large": 0.02, "small": 0.02}
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_text("0 accepted, 0 rejected").wait_for()
     tiles = page.locator(".tile")
     tiles.nth(1).click(position={"x": 50, "y": 30})
     tiles.nth(2).click(position={"x": 50, "y": 30})
     page.get_by_text("0 accepted, 2 rejected").wait_for()
+    other.get_by_text("0 accepted, 2 rejected").wait_for()  # said in this tab, seen in that
+    assert other.locator(".tile.rejected").count() == 2
+    other.close()
     assert number_in(counts.inner_text()) == kept - 2
     tiles.nth(2).click(position={"x": 50, "y": 30})  # thought better of it
     page.get_by_text("0 accepted, 1 rejected").wait_for()
@@ -169,6 +176,32 @@ def curate(page, server, folder):
     said = [read_picks(f) for f in (folder / "picked" / "model-1" / "reviewed").glob("*.csv")]
     assert sum(int((p.classes == NEGATIVE).sum()) for p in said) == 1
     return kept - 1
+
+
+def drag_the_line(page, folder):
+    """Move the threshold by the line in the histogram, a tenth of the chart to the right."""
+    before = settled(page, folder)
+    line = page.locator(".shapelayer path").first.bounding_box()
+    width = page.locator(".nsewdrag").first.bounding_box()["width"]
+    x, y = line["x"] + line["width"] / 2, line["y"] + line["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + width / 20, y)
+    page.mouse.move(x + width / 10, y)
+    page.mouse.up()
+    for _ in range(100):
+        if settled(page, folder) != before:
+            break
+    assert before + 0.05 < settled(page, folder) < before + 0.15, (line, width)
+
+
+def settled(page, folder):
+    """The least score of large particles on disk, when it has stopped to change."""
+    file, seen = folder / "picked" / "model-1" / "reviewed" / "filters.json", []
+    while len(seen) < 4 or len(set(seen[-4:])) > 1:
+        page.wait_for_timeout(250)
+        seen.append(json.loads(file.read_text())["min_score"]["large"])
+    return seen[-1]
 
 
 def export(page, server, folder, kept):

@@ -61,13 +61,16 @@ def test_what_was_reviewed_is_not_asked_again(session: Session) -> None:
 
 
 def test_a_batch_over_several_tomograms_is_taken_back_as_one(session: Session) -> None:
+    said = []
+    forget = session.on_say(said.append)
     session.reject([("t1", 0)])
     session.reject(session.rows("best"))
     session.reject(session.rows("best"))  # says nothing new, and leaves nothing to undo
     assert session.rejected == 4
-    assert session.last == []
+    assert said[-1] == []
     assert session.undo()
-    assert sorted(session.last) == [("t1", 1), ("t2", 0), ("t2", 1)]
+    assert sorted(said[-1]) == [("t1", 1), ("t2", 0), ("t2", 1)]
+    forget()
     assert session.rows("best", "rejected") == [("t1", 0)]
     assert session.undo()
     assert not session.undo()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from click.testing import CliRunner, Result
 
 from etpick.checkpoint import STATE, load_model
 from etpick.cli import main
-from etpick.cluster import minutes_of, resumed
+from etpick.cli.submit import _without_arguments
+from etpick.cluster import Resources, Work, _parameters, minutes_of, resumed
 
+pytestmark = pytest.mark.xdist_group("slurm")  # one cluster on a machine
 SMALL = ("--cpus", 1, "--memory", 1)
 CONFIGURATION = """
 ClusterName=test
@@ -119,15 +122,17 @@ def test_tomograms_are_shared_among_jobs(here: Path, untrained: Path) -> None:
     assert "2 jobs submitted" in done.output and "2 of 2 ended" in done.output
     assert len(list((here / "picks").glob("tomo_00?.csv"))) == 3
     said = [file.read_text() for file in sorted((here / "slurm").glob("*_0_log.err"))]
-    assert ["tomo_001" in one for one in said] == [False, True] or "tomo_001" in said[1] + said[0]
+    assert [[name in one for name in ("tomo_000", "tomo_001", "tomo_002")] for one in said] == [
+        [True, False, True], [False, True, False],
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("slurm")
 def test_a_training_that_is_stopped_goes_on_where_it_was(here: Path) -> None:
-    tiny = ("--steps", 40, "--validations", 4, "--patch", 24, "--batch", 1, "--no-int8")
+    tiny = ("--steps", 60, "--validations", 6, "--patch", 24, "--batch", 1, "--no-int8")
     said = etpick("submit", *SMALL, "train", "project.toml", "--out", "model", *tiny).output
     number = said.split()[1].rstrip(":")
-    wait_until((here / "model" / "history.json").exists)  # after the first of four validations
+    wait_until((here / "model" / "history.json").exists)  # after the first of six validations
     subprocess.run(["scancel", "--signal", "USR2", number], check=True)  # as submitit has SLURM do before the limit
     wait_until(lambda: "PENDING" in in_queue(number))
     assert (here / "model" / STATE).exists()
@@ -135,7 +140,7 @@ def test_a_training_that_is_stopped_goes_on_where_it_was(here: Path) -> None:
     wait_until(lambda: not in_queue(number))
     log = (here / "slurm" / f"{number}_0_log.err").read_text()
     assert "stopped after step" in log
-    assert load_model(here / "model").trained_on["steps"] == 40
+    assert load_model(here / "model").trained_on["steps"] == 60
     assert not (here / "model" / STATE).exists()
 
 
@@ -160,11 +165,66 @@ def test_what_a_failed_job_said_is_told(here: Path, untrained: Path) -> None:
     (["serve", "project.toml"], "'serve' is no command of etpick that runs on a cluster"),
     (["--jobs", "2", "train", "p.toml", "--out", "m"], "--jobs shares the tomograms of pick: train is one job"),
     (["--time", "soon", "doctor"], "'soon' is no time: give minutes, H:MM:SS or D-HH:MM:SS"),
-    (["--slurm", "account", "doctor"], "'account' is not NAME=VALUE"),
+    (["--time", "0", "doctor"], "'0' is no time"),
+    (["--slurm", "=em", "doctor"], "'=em' is not NAME=VALUE"),
+    (["--jobs", "2", "pick", "model", "t", "--share", "1/4"], "leave out --share"),
 ])  # fmt: skip
-def test_what_is_wrong_is_told_before_anything_is_submitted(command: list[str], message: str) -> None:
+def test_what_is_wrong_is_told_before_anything_is_submitted(
+    command: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("model", "t", "project.toml", "p.toml"):
+        Path(name).touch()
     done = etpick("submit", *command)
     assert done.exit_code == 2 and message in done.output
+    missing = etpick("submit", "train", "nowhere.toml", "--out", "m")
+    assert missing.exit_code == 1 and "no project nowhere.toml: nothing is there" in missing.output
+
+
+def test_what_a_job_is_given_is_what_was_asked_for_and_slurms_own_options_go_first() -> None:
+    more: dict[str, str | bool] = {"cpus-per-task": "8", "exclusive": True}
+    given = _parameters([["pick"]], Resources(minutes=6, gpus=2, after="7", more=more))
+    assert given["slurm_signal_delay_s"] == 120  # a third of the time, not more than five minutes
+    assert given["gpus_per_node"] == 2 and given["mem_gb"] == 16
+    assert given["slurm_srun_args"] == ["--cpus-per-task=8"]
+    asked = {"requeue": True, "dependency": "afterok:7", "kill_on_invalid_dep": "yes"}
+    assert given["slurm_additional_parameters"] == asked | {"cpus_per_task": "8", "exclusive": True}
+    assert "mem_gb" not in _parameters([["pick"]], Resources(more={"mem-per-cpu": "4G"}))
+
+
+def test_the_options_of_a_command_are_told_from_what_it_is_about() -> None:
+    words = ("model", "a.mrc", "--out", "b.mrc", "--gold", "c.mrc", "--edge=50", "--device", "cpu")
+    options = ["--out", "b.mrc", "--gold", "--edge=50", "--device", "cpu"]
+    assert _without_arguments(main.commands["pick"], words) == options
+
+
+def test_a_command_that_was_done_when_told_to_stop_is_not_begun_again(tmp_path: Path) -> None:
+    ends_well = ["sh", "-c", "trap 'exit 0' INT; echo; while :; do sleep 0.05; done"]
+    for command, left in ((ends_well, []), (["sh", "-c", "echo; exec sleep 60"], ["doctor"])):
+        work = Work(["doctor"], tmp_path)
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdout.readline()
+            work._process = process
+            assert work.checkpoint().function.arguments == left
+    Work([], None)()  # does nothing
+
+
+def test_a_job_whose_node_is_taken_waits_to_be_ended_instead_of_failing(here: Path) -> None:
+    """SLURM puts back a job that it ends, and not one that fails on being told."""
+    tiny = ["train", "project.toml", "--out", "model", "--steps", "5000", "--patch", "24", "--batch", "1", "--no-int8"]
+    code = f"from etpick.cluster import Work; Work({tiny}, None)()"
+    job = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert job.stderr is not None
+    try:
+        assert "working spacing" in job.stderr.readline()
+        os.killpg(job.pid, signal.SIGTERM)  # as SLURM does, to the command as well
+        assert any("stopped after step" in line for line in job.stderr)
+        time.sleep(2)
+        assert job.poll() is None
+        assert (here / "model" / STATE).exists()
+    finally:
+        os.killpg(job.pid, signal.SIGKILL)
+        job.communicate()
 
 
 def test_without_slurm_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -189,6 +249,8 @@ def test_a_command_goes_on_only_where_it_left_something(tmp_path: Path) -> None:
     assert resumed(train, tmp_path / "m") == [*train[:-1], "--resume"]
     pick = ["pick", "m", "t", "--share", "1/2", "--resume"]
     assert resumed(pick, tmp_path) == pick
+    anew = ["pick", "m", "t", "--overwrite"]
+    assert resumed(anew, tmp_path) == anew  # else picks of before would be taken for its own
     assert resumed(["demo", "d"], tmp_path) == ["demo", "d"]
 
 

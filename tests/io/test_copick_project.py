@@ -115,7 +115,10 @@ def test_of_several_kinds_of_tomograms_one_must_be_named(tmp_path: Path, config:
     with pytest.raises(InputError, match=r"of 3 kinds: .*--copick-tomograms, denoised@10 or wbp@10 or wbp@20, or name"):
         find_tomograms([config])
     assert find_tomograms([config], "denoised") == [denoised]
-    assert [path.parent.parent.name for path in find_tomograms([config], "wbp@10")] == ["TS_1", "TS_2"]
+    for kind in ("wbp@10", "wbp@10.000"):
+        assert [path.parent.parent.name for path in find_tomograms([config], kind)] == ["TS_1", "TS_2"]
+    with pytest.raises(InputError, match="no configuration of one was named"):
+        find_tomograms([denoised], "wbp@10")
     with pytest.raises(InputError, match="has no tomograms wbp@7"):
         find_tomograms([config], "wbp@7")
 
@@ -125,6 +128,8 @@ def test_of_several_users_one_must_be_named(tmp_path: Path, config: Path) -> Non
     write_places(runs, "TS_2", "ribosome", PLACES["TS_2"][:1], "tom_0")
     result = command("init", config, "--out", tmp_path / "p.toml")
     assert result.exit_code == 1 and "ribosome of several users or sessions" in result.output
+    wrong = command("init", config, "--out", tmp_path / "p.toml", "--copick-picks", "jan/7")
+    assert wrong.exit_code == 1 and "no picks of jan/7, but of jane/7, tom/0" in wrong.output
     assert command("init", config, "--out", tmp_path / "p.toml", "--copick-picks", "jane/7").exit_code == 0
     assert [len(item.particles) for item in load_project(tmp_path / "p.toml").items] == [2, 2]
     named = [runs / "TS_2" / "VoxelSpacing10.000" / "wbp.zarr", "--diameter", "ribosome=280"]
@@ -149,7 +154,27 @@ def test_picks_are_written_into_the_runs(tmp_path: Path, config: Path) -> None:
         assert (folder / "jane_7_ribosome.json").is_file()
     again = command("convert", *sources, config)
     assert again.exit_code == 1 and "--overwrite" in again.output
-    assert command("convert", *sources, config, "--overwrite").exit_code == 0
+    fewer = command("convert", *sources, config, "--overwrite", "--only", "ribosome")
+    assert fewer.exit_code == 0 and "note: etpick_0_proteasome.json of before stay as they were" in fewer.output
+
+
+def test_etpicks_own_picks_are_no_labels_and_those_of_several_people_are_told(tmp_path: Path, config: Path) -> None:
+    runs = tmp_path / "overlay" / "ExperimentRuns"
+    write_places(runs, "TS_1", "ribosome", PLACES["TS_1"][:1], "etpick_0")
+    write_tomogram(runs, "TS_3")
+    write_places(runs, "TS_3", "ribosome", PLACES["TS_1"], "tom_0")
+    result = command("init", config, "--out", tmp_path / "p.toml")
+    assert result.exit_code == 0 and "note: picks of jane/7, tom/0" in result.output
+    assert [len(item.particles) for item in load_project(tmp_path / "p.toml").items] == [2, 2, 2]
+    own = command("init", config, "--out", tmp_path / "q.toml", "--copick-picks", "etpick/0")
+    assert "left out, no picks beside it: TS_2" in own.output
+    assert [len(item.particles) for item in load_project(tmp_path / "q.toml").items] == [1]
+
+
+def test_picks_that_cannot_be_read_are_not_passed_over(tmp_path: Path, config: Path) -> None:
+    (tmp_path / "overlay" / "ExperimentRuns" / "TS_2" / "Picks" / "jane_7_ribosome.json").write_text("{")
+    result = command("init", config, "--out", tmp_path / "p.toml")
+    assert result.exit_code == 1 and "jane_7_ribosome.json holds no picks" in result.output
 
 
 @pytest.mark.parametrize(("name", "run", "message"), [
@@ -171,7 +196,8 @@ def test_nothing_is_written_where_copick_would_pass_over_it(
     (lambda content: content.update(overlay_root="s3://bucket/x"), "keeps its files at s3://bucket/x: .*copick sync"),
     (lambda content: content.update(config_type="cryoet_data_portal"), "of the cryoet_data_portal: .*copick sync"),
     (lambda content: content.pop("overlay_root"), "is no configuration of a copick project: overlay_root"),
-    (lambda content: content["pickable_objects"][0].update(radius=-1), "pickable_objects 0 radius"),
+    (lambda content: content.update(overlay_root="simplecache::s3://b/x"), "keeps its files at simplecache::s3"),
+    (lambda content: content["pickable_objects"][0].update(radius="big"), "pickable_objects 0 radius"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_named(config: Path, change: Callable[[dict[str, Any]], Any], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
 
 
 class StopFlag:
-    """Set by Ctrl-C or a cluster's SIGTERM; the training loop reads it. A second Ctrl-C stops at once."""
+    """Set by Ctrl-C or a cluster's SIGTERM; the training loop reads it. A second Ctrl-C stops at once.
+
+    A cluster may send both, and SIGTERM more than once, none of which must cost the state.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self._by_hand = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: object) -> None:
-        if self.asked:
+        if number == signal.SIGINT and self._by_hand:
             raise KeyboardInterrupt
-        self.asked = True
-        click.echo("stopping after this step; once more stops at once", err=True)
+        if not self.asked:
+            click.echo("stopping after this step; Ctrl-C once more stops at once", err=True)
+        self.asked, self._by_hand = True, self._by_hand or number == signal.SIGINT
 
     def __call__(self) -> bool:
         """Whether to stop."""

@@ -35,7 +35,7 @@ class Session:
         self.thresholds = dict(thresholds)
         self._filters = read_filters(self.folder) or Filters(self.thresholds)
         self._said: list[list[str]] = []
-        self.last: list[Row] = []  # those that the last word, or its undoing, changed
+        self._listeners: list[Callable[[Sequence[Row]], None]] = []
 
     @property
     def filters(self) -> Filters:
@@ -85,6 +85,11 @@ class Session:
 
     # --- what is said of picks ---------------------------------------------------------------------
 
+    def on_say(self, listener: Callable[[Sequence[Row]], None]) -> Callable[[], None]:
+        """Call `listener` with the picks that each word, or its undoing, changed, until the function given back is."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
     def accept(self, rows: Sequence[Row]) -> None:
         """Say that these are particles of the class that they were picked as."""
         self._say(rows, Review.accept)
@@ -119,7 +124,9 @@ class Session:
 
     def _note(self, before: Mapping[str, NDArray[np.object_]]) -> None:
         pairs = [(n, np.flatnonzero(before[n] != now)) for n, now in self._verdicts().items()]
-        self.last = [(name, int(row)) for name, rows in pairs for row in rows]
+        changed = [(name, int(row)) for name, rows in pairs for row in rows]
+        for listener in list(self._listeners):
+            listener(changed)
 
     # --- what is kept ------------------------------------------------------------------------------
 

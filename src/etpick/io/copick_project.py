@@ -12,16 +12,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
 from etpick.errors import InputError, OutputError
+from etpick.io.formats.copick import ETPICK, PICKS
 from etpick.io.formats.documents import has_key, read_json
 from etpick.io.table import copick_spacing_A
 
-RUNS, PICKS = "ExperimentRuns", "Picks"
+RUNS: Final = "ExperimentRuns"
 _LOCAL = re.compile(r"(?:(?P<protocol>[a-z0-9+]+)://)?(?P<path>.*)", re.DOTALL)
 
 
@@ -30,7 +32,7 @@ class CopickObject(BaseModel):
 
     name: str
     is_particle: bool = True
-    radius_A: Annotated[float | None, Field(alias="radius", gt=0, allow_inf_nan=False)] = None
+    radius_A: Annotated[float | None, Field(alias="radius")] = None
 
 
 class _Configuration(BaseModel):
@@ -57,7 +59,7 @@ class CopickProject:
     @property
     def diameters_A(self) -> dict[str, float]:
         """Twice the radius of each kind of particle that has one, in Å."""
-        return {o.name: 2 * o.radius_A for o in self.objects if o.is_particle and o.radius_A is not None}
+        return {o.name: 2 * o.radius_A for o in self.objects if o.is_particle and o.radius_A and o.radius_A > 0}
 
     def tomograms(self, kind: str | None = None) -> list[Path]:
         """The tomogram of each run that has one of a kind, such as wbp@10 (type and Å per voxel).
@@ -78,13 +80,10 @@ class CopickProject:
             )
         return [path for path in found if _kind(path) == wanted[0]]
 
-    def picks(self, run: str, who: str | None = None) -> list[Path]:
-        """The files of picks of particles in a run, of one user and session where `who` (USER/SESSION) names them.
-
-        Raises InputError where an object has picks of several.
-        """
+    def picks(self, run: str) -> list[Path]:
+        """The files of picks of particles in a run, whoever made them."""
         names = [o.name for o in self.objects if o.is_particle]
-        return choose_picks(self._in_run(run, f"{PICKS}/*.json"), names, who)
+        return [file for file in self._in_run(run, f"{PICKS}/*.json") if file.stem.rpartition("_")[2] in names]
 
     def refuse_unknown(self, run: str, objects: Iterable[str]) -> None:
         """Raise OutputError for a run, or particles, that the project has not: copick would pass over their picks."""
@@ -127,25 +126,36 @@ def read_copick_project(path: Path | str) -> CopickProject:
     return CopickProject(path, tuple(folders), configuration.pickable_objects)
 
 
-def choose_picks(files: Sequence[Path], objects: Sequence[str] | None = None, who: str | None = None) -> list[Path]:
-    """Of files USER_SESSION_OBJECT.json those about `objects`, of one user and session each.
+def choose_picks(files: Sequence[Path], who: str | None = None) -> list[Path]:
+    """Of files USER_SESSION_OBJECT.json those of one user and session for each object.
 
-    `who` is USER/SESSION, either of them * for any. Raises InputError where an object has more than one file.
+    `who` is USER/SESSION, with * for any; without it etpick's own picks are passed over. Raises InputError where an
+    object has more than one file.
     """
-    user, _, session = (who or "*/*").partition("/")
     chosen: dict[str, Path] = {}
     for file in files:
-        parts = file.stem.split("_")
-        if len(parts) != 3 or (objects is not None and parts[2] not in objects):
+        name = file.stem.rpartition("_")[2]
+        if not _is_by(file, who):
             continue
-        if user not in ("*", parts[0]) or session not in ("*", "", parts[1]):
-            continue
-        if (other := chosen.setdefault(parts[2], file)) != file:
+        if (other := chosen.setdefault(name, file)) != file:
             raise InputError(
-                f"{file.parent} has {parts[2]} of several users or sessions ({other.name}, {file.name}): say whose "
+                f"{file.parent} has {name} of several users or sessions ({other.name}, {file.name}): say whose "
                 "with --copick-picks USER/SESSION"
             )
     return list(chosen.values())
+
+
+def author_of(file: Path) -> str:
+    """USER/SESSION of a file USER_SESSION_OBJECT.json."""
+    return "/".join(file.stem.split("_")[:2])
+
+
+def _is_by(file: Path, who: str | None) -> bool:
+    if file.stem.count("_") != 2:
+        return False
+    if who is None:
+        return not author_of(file).startswith(f"{ETPICK}/")
+    return fnmatchcase(author_of(file), who if "/" in who else f"{who}/*")
 
 
 _COPY = "etpick reads local files only; copy it with `copick sync`, and name the copy's configuration"
@@ -154,7 +164,7 @@ _COPY = "etpick reads local files only; copy it with `copick sync`, and name the
 def _local(path: Path, root: str) -> Path:
     match = _LOCAL.fullmatch(root)
     protocol = match["protocol"] if match else None
-    if match is None or protocol not in (None, "local", "file"):
+    if match is None or protocol not in (None, "local", "file") or "::" in root:
         raise InputError(f"{path} keeps its files at {root}: {_COPY}")
     return Path(match["path"]).expanduser()
 
@@ -165,7 +175,12 @@ def _kind(tomogram: Path) -> str:
 
 def _same_kind(kind: str, kinds: Sequence[str]) -> list[str]:
     name, _, spacing = kind.partition("@")
-    return [one for one in kinds if one.partition("@")[0] == name and spacing in ("", one.partition("@")[2])]
+    try:
+        wanted_A = float(spacing) if spacing else None
+    except ValueError:
+        return []
+    named = [one.partition("@") for one in kinds]
+    return [f"{n}@{own}" for n, _, own in named if n == name and wanted_A in (None, float(own))]
 
 
 def _shown(path: Path) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
-from etpick.io.copick_project import PICKS, is_copick_project, read_copick_project
-from etpick.io.pairing import labels_beside
+from etpick.io.copick_project import author_of, choose_picks, is_copick_project, read_copick_project
+from etpick.io.formats.copick import PICKS
+from etpick.io.pairing import picks_beside
 from etpick.io.picks import SEARCHED, class_of_label, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
@@ -83,10 +84,11 @@ def init_project(
     """
     out = Path(out)
     refuse_existing(out, overwrite)
-    files, known_A = _found(list(map(Path, sources)), copick_tomograms, copick_picks)
+    found, known_A = _found(list(map(Path, sources)), copick_tomograms)
     if not (diameters or known_A):
         raise InputError("no class given: add --diameter NAME=Å for each, such as --diameter ribosome=280")
     notes: list[str] = []
+    files = _chosen(found, copick_picks, notes)
     paths = list(files)
     tables = {path: _tables(path, files[path], spacing_A, notes) for path in paths}
     left_out = tuple(path for path in paths if not tables[path])
@@ -103,22 +105,31 @@ def init_project(
     return NewProject(out, tuple(labelled), left_out, tuple(notes))
 
 
-def _found(
-    sources: Sequence[Path], kind: str | None, who: str | None
-) -> tuple[dict[Path, list[Path]], dict[str, float]]:
-    """Tomograms with the pick files of each, and the diameters in Å of what copick knows."""
-    files: dict[Path, list[Path]] = {}
+def _found(sources: Sequence[Path], kind: str | None) -> tuple[dict[Path, list[Path]], dict[str, float]]:
+    """Tomograms with the pick files beside each, and the diameters in Å of what copick knows."""
     known_A: dict[str, float] = {}
-    others = [source for source in sources if not is_copick_project(source)]
-    if others or not sources:
-        paths = find_tomograms(others)
-        files |= {path: labels_beside(path, paths, who) for path in paths}
-    for source in sources:
-        if source not in others:
-            project = read_copick_project(source)
-            mine = {path: project.picks(tomogram_name(path), who) for path in project.tomograms(kind)}
-            files, known_A = files | mine, known_A | project.diameters_A
+    paths = find_tomograms(sources, kind)
+    projects = [read_copick_project(source) for source in sources if is_copick_project(source)]
+    files = {path: picks_beside(path, paths) for path in paths}
+    for project in projects:  # whose picks may lie below another root than the tomograms
+        files |= {path: project.picks(tomogram_name(path)) for path in project.tomograms(kind)}
+        known_A |= project.diameters_A
     return files, known_A
+
+
+def _chosen(files: Mapping[Path, Sequence[Path]], who: str | None, notes: list[str]) -> dict[Path, list[Path]]:
+    """The same, in copick's runs only the files of one user and session for each object."""
+    runs = [path for path in files if copick_spacing_A(path) is not None]
+    chosen = {path: choose_picks(own, who) if path in runs else list(own) for path, own in files.items()}
+    authors, there = (sorted({author_of(f) for path in runs for f in some[path]}) for some in (chosen, files))
+    if there and not authors:
+        raise InputError(
+            f"copick's runs have no picks of {who or 'anybody but etpick'}, but of {', '.join(there)}: say whose with "
+            "--copick-picks USER/SESSION"
+        )
+    if len(authors) > 1:
+        notes.append(f"picks of {', '.join(authors)}: choose with --copick-picks USER/SESSION")
+    return chosen
 
 
 def _wanted(path: Path) -> str:
@@ -138,7 +149,7 @@ def _tables(path: Path, files: Sequence[Path], spacing_A: float | None, notes: l
         try:
             table = read_table(file, tomogram=tomogram)
         except InputError as error:
-            if file.stem == tomogram.name:
+            if file.stem == tomogram.name or copick_spacing_A(path) is not None:
                 raise
             notes.append(f"not used as picks: {error}")
             continue

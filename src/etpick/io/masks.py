@@ -10,19 +10,21 @@ from etpick.io.table import belongs_to, tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask
 
 
-def find_masks(source: Path | str | None, tomograms: Sequence[Path], option: str) -> dict[Path, Path]:
+def find_masks(
+    source: Path | str | None, tomograms: Sequence[Path], option: str, opened: Sequence[Path] | None = None
+) -> dict[Path, Path]:
     """The mask of each tomogram; empty without a source.
 
     `source` is the mask of the only tomogram, or a folder in which each has one of its name, or of its name, a
-    separator and more: t1.mrc, t1_mask.mrc. Every mask is opened once, so that a broken one is known before
-    hours of work. `option` names the source in errors. Raises InputError.
+    separator and more: t1.mrc, t1_mask.mrc. Those of `opened` (all if not given) are opened once, so that a
+    broken one is known before hours of work. `option` names the source in errors. Raises InputError.
     """
     if source is None:
         return {}
     source = Path(source)
     found = _in_folder(source, tomograms, option) if source.is_dir() else _single(source, tomograms, option)
-    for path in found.values():
-        open_mask(path)
+    for path in tomograms if opened is None else opened:
+        open_mask(found[path])
     return found
 
 

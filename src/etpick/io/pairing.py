@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from etpick.errors import InputError
-from etpick.io.copick_project import PICKS, choose_picks
+from etpick.io.copick_project import choose_picks
+from etpick.io.formats.copick import PICKS
 from etpick.io.formats.registry import SEARCHED, format_to_read, is_pick_file
 from etpick.io.table import Grid, belongs_to, copick_spacing_A, tomogram_name
 
@@ -30,13 +31,10 @@ def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
     return found
 
 
-def labels_beside(path: Path, tomograms: Sequence[Path], who: str | None = None) -> list[Path]:
-    """The pick files beside a tomogram to learn from: in copick of one user and session for each object.
-
-    `who` (USER/SESSION) names them; raises InputError where it must.
-    """
+def labels_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
+    """The pick files beside a tomogram to learn from; raises InputError where in copick they are of several people."""
     files = picks_beside(path, tomograms)
-    return files if copick_spacing_A(path) is None else choose_picks(files, who=who)
+    return files if copick_spacing_A(path) is None else choose_picks(files)
 
 
 def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:

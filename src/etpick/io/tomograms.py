@@ -152,7 +152,10 @@ def find_tomograms(paths: Iterable[Path | str], copick_tomograms: str | None = N
     folder holds no tomogram.
     """
     found: dict[Path, None] = {}
-    for path in map(Path, paths):
+    sources = [Path(path) for path in paths]
+    if copick_tomograms is not None and not any(is_copick_project(source) for source in sources):
+        raise InputError("--copick-tomograms chooses in a copick project, and no configuration of one was named")
+    for path in sources:
         found |= dict.fromkeys(_at(path, copick_tomograms))
     if not found:
         raise InputError("no tomogram given: name files or folders")

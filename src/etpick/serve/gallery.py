@@ -47,6 +47,7 @@ class Gallery:
         on_show: Callable[[Row], None], on_change: Callable[[Sequence[Row]], None],
     ) -> None:  # fmt: skip
         self.session, self.colors, self.diameters_A = session, colors, diameters_A
+        ui.context.client.on_delete(session.on_say(self._heed))  # in whichever tab it is said
         self.on_show, self.on_change = on_show, on_change
         self.rows: list[Row] = []
         self.only: str | None = None  # the tomogram shown, or all
@@ -159,30 +160,22 @@ class Gallery:
             self.session.forget([row])
         else:
             self._word(cast(Verb, self.verb.value))([row])
-        self.heed()
 
     def _word(self, verb: Verb) -> Callable[[Sequence[Row]], None]:
         return self.session.reject if verb == "reject" else self.session.accept
 
     def _whole(self, verb: Verb) -> Callable[[], None]:
-        def say() -> None:
-            self._word(verb)(self.shown)
-            self.heed()
-
-        return say
+        return lambda: self._word(verb)(self.shown)
 
     def take_back(self) -> None:
         """Undo the last word."""
-        if self.session.undo():
-            self.heed()
-        else:
+        if not self.session.undo():
             ui.notify("nothing to take back")
 
-    def heed(self) -> None:
-        """Show what was said of the picks, here or elsewhere."""
-        for row in self.tiles:
+    def _heed(self, rows: Sequence[Row]) -> None:
+        for row in self.tiles.keys() & set(rows):
             self._mark(row)
-        self.on_change(self.session.last)
+        self.on_change(rows)
 
     async def ask_least_sure(self) -> None:
         """Show what was not reviewed yet, the least sure first."""

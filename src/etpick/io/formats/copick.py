@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -29,7 +29,11 @@ from etpick.io.table import Grid, PickTable
 from etpick.orientation import angles_of_matrices, matrices_of
 from etpick.types import FloatArray, Particles
 
-_FOLDER, _USER, _SESSION = "Picks", "etpick", "0"
+PICKS: Final = "Picks"
+ETPICK: Final = "etpick"
+"""The user that picks are written as; its session is 0, as copick has it for tools."""
+
+_SESSION: Final = "0"
 _FORBIDDEN = r"[<>:\"/\\|?*\x00-\x1F\x7F\s_]"
 
 
@@ -44,7 +48,7 @@ def read_copick(path: Path, grid: Grid) -> PickTable:
         return _read_file(path, grid)
     files = _files(path)
     if not files:
-        raise InputError(f"{path} is a folder without copick's picks: looked for *.json in it and in {_FOLDER}")
+        raise InputError(f"{path} is a folder without copick's picks: looked for *.json in it and in {PICKS}")
     contents = [_content(file) for file in files]
     names = [content["pickable_object_name"] for content in contents]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -54,7 +58,7 @@ def read_copick(path: Path, grid: Grid) -> PickTable:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = folder if folder.name == _FOLDER else folder / _FOLDER
+    found = folder if folder.name == PICKS else folder / PICKS
     return sorted(file for file in found.glob("*.json") if not file.name.startswith("."))
 
 
@@ -111,7 +115,7 @@ def _read_file(path: Path, grid: Grid) -> PickTable:
 def _scored(content: dict[str, Any], scores: FloatArray) -> bool:
     """copick's score is 1 where nobody scored."""
     known = scores[~np.isnan(scores)]
-    return len(known) > 0 and (content.get("user_id") == _USER or bool((known != 1).any()))
+    return len(known) > 0 and (content.get("user_id") == ETPICK or bool((known != 1).any()))
 
 
 def write_copick(path: Path, particles: Particles, options: WriteOptions) -> None:
@@ -122,17 +126,28 @@ def write_copick(path: Path, particles: Particles, options: WriteOptions) -> Non
 
 def write_run(folder: Path, particles: Particles, options: WriteOptions, overwrite: bool) -> list[Path]:
     """Write Picks/etpick_0_OBJECT.json into the folder of a run, a file for each class; returns the files."""
-    picks = folder if folder.name == _FOLDER else folder / _FOLDER
     names = sorted({str(name) for name in particles.classes})
     if bad := [name for name in names if re.search(_FORBIDDEN, name)]:
         raise OutputError(f"copick does not take {bad[0]!r} as the name of an object: no blank, _ or / in it")
-    targets = [picks / f"{_USER}_{_SESSION}_{name}.json" for name in names]
+    targets = files_in_run(folder, names)
     for target in targets:
         refuse_existing(target, overwrite)
     for name, target in zip(names, targets, strict=True):
         with atomic_write(target, overwrite=overwrite) as temporary:
             temporary.write_text(_document(particles.of_class(name), name, options), encoding="utf-8")
     return targets
+
+
+def files_in_run(folder: Path, objects: Iterable[str]) -> list[Path]:
+    """Where `write_run` puts the picks of each object."""
+    picks = folder if folder.name == PICKS else folder / PICKS
+    return [picks / f"{ETPICK}_{_SESSION}_{name}.json" for name in sorted(objects)]
+
+
+def left_in_run(folder: Path, written: Sequence[Path]) -> list[str]:
+    """The names of etpick's files of picks in a run's folder that were not written now."""
+    found = {path for pattern in files_in_run(folder, ["*"]) for path in pattern.parent.glob(pattern.name)}
+    return sorted(path.name for path in found - set(written))
 
 
 def _document(particles: Particles, name: str, options: WriteOptions) -> str:
@@ -143,7 +158,7 @@ def _document(particles: Particles, name: str, options: WriteOptions) -> str:
         transforms[:, :3, :3] = matrices_of(particles.angles)
     content = {
         "pickable_object_name": name,
-        "user_id": _USER,
+        "user_id": ETPICK,
         "session_id": _SESSION,
         "run_name": options.tomogram_name,
         "voxel_spacing": spacing_A,

@@ -173,7 +173,6 @@ class _Curate:
             elif self.selected is not None and key in ("0", "1", "Delete", "Backspace"):
                 row = (self.name, self.selected)
                 self.session.accept([row]) if key == "1" else self.session.reject([row])
-                self.gallery.heed()
                 self._step(1)
 
     def _step(self, by: int) -> None:
