@@ -41,6 +41,9 @@ def truth(tmp_path: Path) -> dict[str, np.ndarray]:
     return {c.name: particles.of_class(c.name).positions for c in CLASSES}
 
 
+SLIDER = "+document.querySelector('.q-slider').getAttribute('aria-valuenow')"
+
+
 def the_job(folder: Path, kind: str, number: int = -1):
     return [job for job in JobQueue(folder / "jobs").jobs() if job.kind == kind][number]
 
@@ -180,28 +183,31 @@ def curate(page, server, folder):
 
 def drag_the_line(page, folder):
     """Move the threshold by the line in the histogram, a tenth of the chart to the right."""
-    before = settled(page, folder)
-    line = page.locator(".shapelayer path").first.bounding_box()
-    width = page.locator(".nsewdrag").first.bounding_box()["width"]
-    x, y = line["x"] + line["width"] / 2, line["y"] + line["height"] / 2
+    before = kept_as_shown(page, folder)
+    for _ in range(200):  # the chart follows the slider
+        line, chart = (page.locator(name).first.bounding_box() for name in (".shapelayer path", ".nsewdrag"))
+        x, y = line["x"] + line["width"] / 2, line["y"] + line["height"] / 2
+        if abs(x - chart["x"] - before * chart["width"]) < 4:
+            break
+        page.wait_for_timeout(200)
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x + width / 20, y)
-    page.mouse.move(x + width / 10, y)
+    page.mouse.move(x + chart["width"] / 20, y)
+    page.mouse.move(x + chart["width"] / 10, y)
     page.mouse.up()
-    for _ in range(100):
-        if settled(page, folder) != before:
-            break
-    assert before + 0.05 < settled(page, folder) < before + 0.15, (line, width)
+    page.wait_for_function(f"{SLIDER} > {before + 0.05}")
+    assert before + 0.05 < kept_as_shown(page, folder) < before + 0.15
 
 
-def settled(page, folder):
-    """The least score of large particles on disk, when it has stopped to change."""
-    file, seen = folder / "picked" / "model-1" / "reviewed" / "filters.json", []
-    while len(seen) < 4 or len(set(seen[-4:])) > 1:
-        page.wait_for_timeout(250)
-        seen.append(json.loads(file.read_text())["min_score"]["large"])
-    return seen[-1]
+def kept_as_shown(page, folder):
+    """The threshold of the slider, when the server has followed all its moves and kept it on disk."""
+    file = folder / "picked" / "model-1" / "reviewed" / "filters.json"
+    for _ in range(200):
+        shown = page.evaluate(SLIDER)
+        if abs(json.loads(file.read_text())["min_score"]["large"] - shown) < 0.003:
+            return shown
+        page.wait_for_timeout(200)
+    raise AssertionError("the slider and what is kept differ")
 
 
 def export(page, server, folder, kept):
