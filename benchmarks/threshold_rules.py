@@ -18,10 +18,9 @@ import numpy as np
 
 import etpick
 from common import keep, phantom
-from etpick import decision
 from etpick.checkpoint import Model
 from etpick.data import open_volume
-from etpick.decision import Validation, expected_f1_threshold, validate
+from etpick.decision import Validation, validate
 from etpick.evaluation.metrics import evaluate
 from etpick.inference import Candidates, search
 from etpick.picking import Picker
@@ -37,87 +36,61 @@ def candidates(model: Model, number: int) -> tuple[Candidates, Particles]:
     return search(volume, picker.engine_for(volume), picker.finder, picker.config), truth
 
 
-def expected(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
-    calibrated = v.decision.calibration(v.scores, v.index)
-    return (expected_f1_threshold(calibrated),) * len(labelled)
-
-
-def common(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
-    return with_gain(v, labelled, 1e9)
-
-
-def with_gain(v: Validation, labelled: np.ndarray, gain: float) -> tuple[float, ...]:
-    before = decision._LEAST_GAIN
-    decision._LEAST_GAIN = gain  # type: ignore[misc]
-    try:
-        return decision.fit_thresholds(v.decision.calibration(v.scores, v.index), v.index, v.hits, labelled)
-    finally:
-        decision._LEAST_GAIN = before  # type: ignore[misc]
-
-
-def shrunk(share: float) -> Rule:
-    def rule(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
-        one, own = np.array(common(v, labelled)), np.array(v.decision.thresholds)
-        return tuple(((1 - share) * one + share * own).tolist())
-
-    return rule
-
-
-def soft(blend: float) -> Rule:
-    """fit_thresholds with chances, blended with what was hit, in place of hits."""
-
-    def rule(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
-        calibrated = v.decision.calibration(v.scores, v.index)
-        return fit_soft(calibrated, v.index, blend * calibrated + (1 - blend) * v.hits, labelled)
-
-    return rule
-
-
-def fit_soft(scores: np.ndarray, classes: np.ndarray, right: np.ndarray, labelled: np.ndarray) -> tuple[float, ...]:
-    count, levels = len(labelled), np.linspace(decision.LOWEST_THRESHOLD, decision.HIGHEST_THRESHOLD, 41)
+def fitted(v: Validation, labelled: np.ndarray, least_gain: float = 0.003) -> tuple[float, ...]:
+    """As etpick chose until it took the F1 to be expected: thresholds with the best F1 of localisation plus mean F1 of
+    the classes' picks, by what was right. A common one comes first; a class leaves it for a gain above `least_gain`."""
+    scores, count = v.decision.calibration(v.scores, v.index), len(labelled)
 
     def gain(limits: np.ndarray) -> float:
-        kept = scores >= limits[classes]
-        picks = np.bincount(classes[kept], minlength=count)
-        good = np.bincount(classes[kept], right[kept], minlength=count)
-        f1 = 2 * good / np.maximum(picks + labelled, 1)
-        return float(2 * good.sum() / (picks.sum() + labelled.sum()) + f1[labelled > 0].mean())
+        kept = scores >= limits[v.index]
+        picks, right = (np.bincount(v.index[rows], minlength=count) for rows in (kept, kept & v.hits))
+        f1 = 2 * right / np.maximum(picks + labelled, 1)
+        return float(2 * right.sum() / (picks.sum() + labelled.sum()) + f1[labelled > 0].mean())
 
-    limits = np.full(count, max(levels, key=lambda level: gain(np.full(count, level))))
+    limits = np.full(count, max(levels(scores, v.hits), key=lambda level: gain(np.full(count, level))))
     for c in np.flatnonzero(labelled):
-        trials = [np.where(np.arange(count) == c, level, limits) for level in levels]
-        best = max(trials, key=gain)
-        if gain(best) > gain(limits) + decision._LEAST_GAIN / count:
+        own = v.index == c
+        trials = [np.where(np.arange(count) == c, level, limits) for level in levels(scores[own], v.hits[own])]
+        best = max(trials, key=gain, default=limits)
+        if gain(best) > gain(limits) + least_gain / count:
             limits = best
     return tuple(limits.tolist())
 
 
-def bagged(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
-    """The median over resampled picks."""
-    rng, n = np.random.default_rng(0), len(v.scores)
-    calibrated = v.decision.calibration(v.scores, v.index)
-    every = []
+def levels(scores: np.ndarray, hits: np.ndarray) -> list[float]:
+    """Below each right pick, half-way to the next lower score, within 0.1 to 0.5; highest first."""
+    distinct = np.unique(scores)
+    lower = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])
+    return np.unique(np.clip(lower[np.isin(distinct, scores[hits])], 0.1, 0.5))[::-1].tolist()
+
+
+def with_missed(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
+    """The best F1 to be expected, where the labels say how many particles there are."""
+    ordered = np.sort(v.decision.calibration(v.scores, v.index))[::-1]
+    f1 = 2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + labelled.sum())
+    best = int(f1.argmax())
+    return (float(ordered[best : best + 2].mean()),) * len(labelled)
+
+
+def resampled(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
+    """The median of `fitted` over resampled picks."""
+    rng, n, every = np.random.default_rng(0), len(v.scores), []
+    missed = np.maximum(labelled - np.bincount(v.index[v.hits], minlength=len(labelled)), 0)
     for _ in range(40):
         rows = rng.integers(0, n, n)
-        missed = np.maximum(labelled - np.bincount(v.index[v.hits], minlength=len(labelled)), 0)
-        found = np.bincount(v.index[rows][v.hits[rows]], minlength=len(labelled)) + missed
-        every.append(decision.fit_thresholds(calibrated[rows], v.index[rows], v.hits[rows], found))
+        one = replace(v, scores=v.scores[rows], index=v.index[rows], hits=v.hits[rows])
+        every.append(fitted(one, np.bincount(one.index[one.hits], minlength=len(labelled)) + missed))
     return tuple(np.median(every, axis=0).tolist())
 
 
 RULES: dict[str, Rule] = {
-    "as it is": lambda v, _: v.decision.thresholds,
-    "one for all": common,
-    "best F1 to be expected": expected,
+    "the best F1 to be expected": lambda v, _: v.decision.thresholds,
+    "the same, counting missed particles": with_missed,
+    "fitted, each class": fitted,
+    "fitted, one for all": lambda v, labelled: fitted(v, labelled, 1e9),
+    "fitted, median of resampled": resampled,
     "0.35": lambda v, labelled: (0.35,) * len(labelled),
     "0.45": lambda v, labelled: (0.45,) * len(labelled),
-    "gain 0.01": lambda v, labelled: with_gain(v, labelled, 0.01),
-    "gain 0.03": lambda v, labelled: with_gain(v, labelled, 0.03),
-    "gain 0.06": lambda v, labelled: with_gain(v, labelled, 0.06),
-    "half-way to one for all": shrunk(0.5),
-    "chances": soft(1.0),
-    "chances and hits": soft(0.5),
-    "median of resampled": bagged,
 }
 
 
@@ -138,8 +111,8 @@ def main() -> None:
                     found.setdefault((size, name), []).append(scores)
     rows = []
     for (size, name), scores in found.items():
-        f1, precision, recall, classes = np.array(scores).mean(axis=0)
-        spread = np.array(scores)[:, 0].std()
+        f1, precision, recall, classes = np.array(scores).mean(axis=0).tolist()
+        spread = float(np.array(scores)[:, 0].std())
         rows.append({"validation tomograms": size, "rule": name, "f1": f1, "sd": spread, "precision": precision,
                      "recall": recall, "class_f1": classes})  # fmt: skip
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
@@ -151,14 +124,14 @@ def judged(
 ) -> dict[str, tuple[float, float, float, float]]:
     """Localisation F1, precision, recall and mean class F1 on the tomograms that were not chosen, by rule."""
     spacing_A, classes = model.decision.spacing_A, model.classes
-    fitted = validate([sets[n][0] for n in chosen], [sets[n][1] for n in chosen], classes, spacing_A, 1.0)
+    own = validate([sets[n][0] for n in chosen], [sets[n][1] for n in chosen], classes, spacing_A, 1.0)
     labelled = np.array([sum((sets[n][1].classes == c.name).sum() for n in chosen) for c in classes])
     others = [pair for number, pair in sets.items() if number not in chosen]
     ideal = validate([found for found, _ in others], [truth for _, truth in others], classes, spacing_A, 1.0)
-    decisions = {n: replace(fitted.decision, thresholds=tuple(r(fitted, labelled))) for n, r in RULES.items()}
+    decisions = {n: replace(own.decision, thresholds=tuple(r(own, labelled))) for n, r in RULES.items()}
     out = {}
-    for name, own in (decisions | {"fitted to what it is judged on": ideal.decision}).items():
-        score = evaluate([own(found) for found, _ in others], [truth for _, truth in others], classes, spacing_A)
+    for name, rule in (decisions | {"fitted to what it is judged on": ideal.decision}).items():
+        score = evaluate([rule(found) for found, _ in others], [truth for _, truth in others], classes, spacing_A)
         place = score.localisation
         each = [s.f1 for name, s in score.classification.items() if name != "4v94"]
         out[name] = (place.f1, place.precision, place.recall, float(np.mean(each)))

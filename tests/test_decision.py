@@ -7,7 +7,6 @@ from etpick.decision import (
     Decision,
     expected_f1_threshold,
     false_positives_threshold,
-    fit_thresholds,
     precision_threshold,
     validate,
 )
@@ -39,30 +38,28 @@ def test_each_class_has_its_threshold():
     assert decision(found).positions[:, 2].tolist() == [0, 90]
 
 
-@given(st.integers(0, 500))
-def test_fitted_thresholds_are_no_worse_than_any_common_one(seed):
-    rng = np.random.default_rng(seed)
-    n = 60
-    scores, classes = rng.random(n), rng.integers(0, 2, n)
-    located = rng.random(n) < scores
-    labelled = np.array([40, 40])
-
-    def gain(limits):
-        kept = scores >= np.array(limits)[classes]
-        f1 = [
-            2 * (kept & located & (classes == c)).sum() / ((kept & (classes == c)).sum() + labelled[c]) for c in (0, 1)
-        ]
-        return 2 * (kept & located).sum() / (kept.sum() + labelled.sum()) + np.mean(f1)
-
-    thresholds = fit_thresholds(scores, classes, located, labelled)
-    assert all(0.1 <= t <= 0.5 for t in thresholds)
-    assert all(gain(thresholds) >= gain((t, t)) - 1e-9 for t in np.clip(scores, 0.1, 0.5))
-
-
 def test_a_chance_hit_at_the_bottom_does_not_let_everything_through():
-    scores = np.concatenate([np.full(30, 0.95), np.linspace(1e-6, 1e-3, 4)])
-    located = np.concatenate([np.ones(30, bool), [True, False, False, False]])
-    assert fit_thresholds(scores, np.zeros(34, int), located, np.array([31])) == (0.4755,)
+    truth = Particles(np.array([(10.0, 10, 50 * n) for n in range(31)]), np.array("a"))
+    raw = np.concatenate([np.full(30, 0.95), np.linspace(1e-3, 1e-6, 60)])
+    far = np.array([(500.0, 500, 50 * n) for n in range(60)])
+    far[0] = truth.positions[30]
+    found = candidates(np.concatenate([truth.positions[:30], far]), raw, np.zeros(90, int))
+    result = validate([found], [truth], CLASSES[:1], 10.0, alpha=3.0)
+    assert len(result.decision(found)) == 30
+
+
+def test_the_threshold_has_the_best_f1_to_be_expected_of_validation_picks_and_where_none_is_right_a_half():
+    truth = Particles(np.array([(10.0, 10, 50 * n) for n in range(40)]), np.array(["a", "b"] * 20))
+    rng = np.random.default_rng(0)
+    wrong = rng.uniform(500, 1500, (60, 3))
+    raw = np.concatenate([rng.beta(6, 3, 40), rng.beta(2, 8, 60)])
+    found = candidates(np.concatenate([truth.positions, wrong]), raw, np.arange(100) % 2)
+    decision = validate([found], [truth], CLASSES, 10.0, alpha=3.0).decision
+    scores = decision.all(found).scores
+    assert decision.thresholds == pytest.approx((expected_f1_threshold(scores),) * 2)
+    assert 0.3 < decision.thresholds[0] < 0.5  # half the F1 reached
+    nothing = candidates(wrong, raw[40:], np.zeros(60, int))
+    assert validate([nothing], [truth], CLASSES, 10.0, alpha=3.0).decision.thresholds == (0.5, 0.5)
 
 
 def test_where_every_candidate_is_right_none_is_dropped():

@@ -18,9 +18,6 @@ from etpick.ops.calibrate import Calibration, fit_calibration, identity, labelle
 from etpick.ops.suppression import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
 
-_LEAST_GAIN: Final = 0.003  # a class departs from the common threshold only for this much more
-LOWEST_THRESHOLD: Final = 0.1
-HIGHEST_THRESHOLD: Final = 0.5
 _FEW_LABELLED: Final = 0.8  # below this share of labelled particles, labels declared complete look partial …
 _EVIDENCE: Final = 8  # … where at least so many sure picks have no label
 
@@ -129,11 +126,8 @@ def validate(
     share, sure = labelled_share(scores, located)
     calibration = fit_calibration(scores, index, located, labelled > 0, share=share if partial else 1.0)
     calibrated = calibration(scores, index)
-    if partial:
-        thresholds = (expected_f1_threshold(calibrated),) * len(classes)
-    else:
-        thresholds = fit_thresholds(calibrated, index, located, labelled)
-    decision = Decision(classes, spacing_A, calibration, thresholds)
+    threshold = expected_f1_threshold(calibrated) if partial else _fit_threshold(calibrated, located)
+    decision = Decision(classes, spacing_A, calibration, (threshold,) * len(classes))
     evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
     value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
     return Validation(decision, value, evaluation, share, sure, scores, index, located)
@@ -152,42 +146,23 @@ def _hits(
     return np.concatenate([greedy_hits(found, truth, radii_vx(truth, classes, spacing_A)) for found, truth in pairs])
 
 
-def fit_thresholds(
-    scores: FloatArray, classes: NDArray[np.intp], located: NDArray[np.bool_], labelled: NDArray[np.integer]
-) -> tuple[float, ...]:
-    """One threshold a class, for the best F1 of localisation plus the mean over classes of its picks' F1.
+def _fit_threshold(scores: FloatArray, located: NDArray[np.bool_]) -> float:
+    """One for all classes, since scores are chances whose curve each class has for itself.
 
-    scores, classes, located: (n,) for the validation picks; labelled: (c,) true particles. A common threshold
-    comes first; a class then leaves it only for a clear gain, since a class has few validation particles. For
-    the same reason a pick of the wrong class that finds a particle counts as right: thresholds fitted to right
-    classes hold less well on another tomogram. Between two picks the threshold lies half-way.
+    Thresholds fitted to what was right, one for all or one for each class, hold less well on other tomograms: a class
+    has few validation particles (benchmarks/threshold_rules.py). Where all or none of the picks (n,) are right, scores
+    are no chances, and what is right is kept, or a half asked for.
     """
     if not located.any():
-        return (0.5,) * len(labelled)
-    count = len(labelled)
-
-    def gain(limits: FloatArray) -> float:
-        kept = scores >= limits[classes]
-        picks, right = (np.bincount(classes[rows], minlength=count) for rows in (kept, kept & located))
-        f1 = 2 * right / np.maximum(picks + labelled, 1)
-        return float(2 * right.sum() / (picks.sum() + labelled.sum()) + f1[labelled > 0].mean())
-
-    levels = _levels(scores, located)
-    common = max(levels, key=lambda level: gain(np.full(count, level)))
-    limits = np.full(count, common)
-    for c in np.flatnonzero(labelled):
-        own = _levels(scores[classes == c], located[classes == c])
-        trials = [np.where(np.arange(count) == c, level, limits) for level in own]
-        best = max(trials, key=gain, default=limits)
-        if gain(best) > gain(limits) + _LEAST_GAIN / count:
-            limits = best
-    return tuple(float(level) for level in limits)
+        return 0.5
+    return float(scores.min()) if located.all() else expected_f1_threshold(scores)
 
 
 def expected_f1_threshold(scores: FloatArray) -> float:
     """The threshold whose picks have the best F1 to be expected, from scores (n,) that are chances alone.
 
-    With the k highest kept, F1 = 2·Σ_k s / (k + Σ s): expected right picks, picks, expected particles.
+    With the k highest kept, F1 = 2·Σ_k s / (k + Σ s): expected right picks, picks, expected particles. The best
+    threshold is half the F1 reached (Lipton, Elkan and Naryanaswamy, ECML 2014).
     """
     ordered, kept, right = _cuts(scores)
     f1 = 2 * right / np.maximum(kept + right.max(initial=0), 1e-9)
@@ -218,18 +193,6 @@ def _below(ordered: FloatArray, kept: int) -> float:
     if kept == 0:
         return 1.0 if not len(ordered) else float(np.nextafter(ordered[0], 2.0))
     return float(ordered[kept - 1] if kept == len(ordered) else (ordered[kept - 1] + ordered[kept]) / 2)
-
-
-def _levels(scores: FloatArray, hits: NDArray[np.bool_]) -> list[float]:
-    """The thresholds worth trying: below each right pick, half-way to the next lower score; highest first.
-
-    The best threshold of scores that are chances is half the F1 reached (Lipton, Elkan and Naryanaswamy, ECML
-    2014): beyond 0.1–0.5 a level owes its gain to chance hits.
-    """
-    distinct = np.unique(scores)
-    lower = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])
-    levels = np.unique(np.clip(lower[np.isin(distinct, scores[hits])], LOWEST_THRESHOLD, HIGHEST_THRESHOLD))
-    return [float(level) for level in levels[::-1]]
 
 
 def _value(evaluation: Evaluation, measure: Callable[[float, float], float]) -> float:
