@@ -238,3 +238,14 @@ def test_an_occupancy_volume_that_is_none(tmp_path: Path, name: str) -> None:
             read_occupancy(tmp_path / name)
     with pytest.raises(InputError, match=r"gone\.npz cannot be read as an occupancy volume"):
         read_occupancy(tmp_path / "gone.npz")
+
+
+def test_picks_that_are_nowhere_near_and_empty_files_are_told(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth" / "t1.csv", *ROWS)
+    finer = write(tmp_path / "t1.csv", "nanodisc,140,140,140,0.9", "ribosome,240,140,140,0.8")
+    said = "\n".join(judge(finer, truth, diameters_A=DIAMETERS, spacing_A=10.0).lines())
+    assert "note: no pick is near any true particle: picks reach x 140 to 240, y 140 to 140" in said
+    assert "the truth x 10 to 60" in said
+    assert "near any true particle" not in "\n".join(judge(truth, truth, diameters_A=DIAMETERS, spacing_A=10.0).lines())
+    empty = write(tmp_path / "empty" / "t1.csv")
+    assert "note: t1.csv holds no picks" in judge(empty, truth, diameters_A=DIAMETERS, spacing_A=10.0).lines()

@@ -19,7 +19,7 @@ from etpick.crosschecking import PAGE, Crosscheck, crosscheck
 from etpick.curation.project import Correction, correct_project
 from etpick.curation.review import CANDIDATES
 from etpick.curation.rounds import Round, undo_round
-from etpick.errors import InputError, OutputError
+from etpick.errors import InputError, OutputError, SpacingError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
 from etpick.exclusion import Masks
@@ -268,8 +268,14 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
     picks = [Path(p) for p in paths if is_pick_file(Path(p))]
     rest = [p for p in paths if Path(p) not in {*models, *projects, *picks}]
-    tomograms = [open_tomogram(p, spacing_A=spacing_A) for p in (find_tomograms(rest) if rest else [])]
     lines: list[str] = []
+    tomograms: list[Tomogram] = []
+    for path in find_tomograms(rest) if rest else []:
+        try:
+            tomograms.append(open_tomogram(path, spacing_A=spacing_A))
+        except SpacingError as error:  # the rest is told as it is, in voxels
+            lines += [f"{path.name}: {error}; below as if of 1 Å", ""]
+            tomograms.append(open_tomogram(path, spacing_A=1.0))
     for tomogram in tomograms:
         own = [p for p in picks if len(tomograms) == 1 or belongs_to(p.stem, tomogram.name)]
         beside = (

@@ -39,7 +39,7 @@ class TrainingConfig(_Frozen):
     """How a network is trained. `recipe` gives the defaults of each network."""
 
     network: NetworkName = "fast"
-    steps: int | None = Field(None, ge=1, description="optimiser steps; overrides epochs")
+    steps: int | None = Field(None, ge=1, description="optimiser steps, instead of a time or passes over the labels")
     epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
     max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
     patch_vx: int = Field(48, ge=16, description="edge of a training subtomogram in working voxels")

@@ -202,7 +202,9 @@ def _notes(
         notes.append(f"{' and '.join(lost)} of {reading.title} have no place in {writing.title}")
     order = class_order(particles.classes, classes)
     if "class numbers" in writing.holds and [str(number) for number in order.values()] != list(order):
-        notes.append("classes are numbered: " + ", ".join(f"{number} {name}" for name, number in order.items()))
+        numbers = ", ".join(f"{number} {name}" for name, number in order.items())
+        alike = "" if classes else "; with other classes in a file it would be otherwise, --class fixes the order"
+        notes.append(f"classes are numbered: {numbers}{alike}")
     elif not writing.holds & {"class names", "class numbers"} and len(order) > 1:
         notes.append(f"{writing.title} does not tell the classes {', '.join(order)} apart")
     return notes

@@ -131,6 +131,11 @@ def judge(
         _spacing(spacing_A, f, t, path, loaded, notes) for f, t, (_, path) in zip(found, true, pairs, strict=True)
     ]
     evaluation = evaluate(found, true, classes, spacings)
+    notes += [
+        f"{p.name} holds no picks" for f, (p, _) in zip(found, pairs, strict=True) if p is not None and not len(f)
+    ]
+    if not evaluation.localisation.tp and any(map(len, found)) and any(map(len, true)):
+        notes.append(_far_apart(found, true))
     return Judged(
         tuple(t.stem for _, t in pairs), tuple(found), tuple(true), classes, tuple(spacings), evaluation,
         _average_precision(found, true, classes, spacings),
@@ -142,6 +147,16 @@ def judge(
             "judged": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )  # fmt: skip
+
+
+def _far_apart(found: Sequence[Particles], true: Sequence[Particles]) -> str:
+    """Where picks and truth reach, to see another binning or exchanged axes."""
+    reach = []
+    for sets in (found, true):
+        every = np.concatenate([s.positions for s in sets])
+        low, high = every.min(axis=0), every.max(axis=0)
+        reach.append(", ".join(f"{axis} {low[i]:.0f} to {high[i]:.0f}" for i, axis in ((2, "x"), (1, "y"), (0, "z"))))
+    return f"no pick is near any true particle: picks reach {reach[0]}, the truth {reach[1]}; another binning, or axes?"
 
 
 def read_marked(path: Path, classes: Sequence[str], spacing_A: float | None) -> Particles:

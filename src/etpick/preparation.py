@@ -21,6 +21,9 @@ _MARGIN_VX: Final = 16
 _CLEAR: Final = 8.0  # standard errors by which particles differ from their surroundings
 _FEWEST: Final = 5  # labels to learn from, and labels to validate on where a region is held out
 
+_ENOUGH: Final = 20
+_MORE: Final = "let one of the tomograms validate (validate = true in the project file), or mark more"
+
 Message = Callable[[str], None]
 
 
@@ -73,7 +76,9 @@ def prepare(dataset: Dataset, config: TrainingConfig, say: Message) -> Prepared:
         box = _region(volumes[most], items[most].real)
         learn = [(v, i, box if n == most else None) for n, (v, i) in enumerate(zip(volumes, items, strict=True))]
         held = [(volumes[most], items[most], box)]
-        say(f"no tomogram validates: a region of {items[most].tomogram.name} with {_count(held[0])} labels is held out")
+        count = _count(held[0])
+        few = f", too few to say much of F1 and scores: {_MORE}" if count < _ENOUGH else ""
+        say(f"no tomogram validates: a region of {items[most].tomogram.name} with {count} labels is held out{few}")
     sources = tuple(make_source(v, i.particles, dataset.classes, box) for v, i, box in learn)
     validation = tuple(_validation(v, i.real, box) for v, i, box in held)
     _check_counts(sources, validation, dataset.classes, say)

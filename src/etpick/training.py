@@ -197,7 +197,7 @@ class Trainer:
         if self.best is None:
             self._validate()
         assert self.best is not None  # the last step validates
-        if self.best.validation["looks_partial"] and not self.partial:
+        if self.best.validation["looks_partial"] and self.best.validation["localisation"]["tp"] and not self.partial:
             self._say(
                 f"only about {self.best.validation['labelled_share']:.0%} of what looks like a particle in validation "
                 'is labelled: if these are not look-alikes, set labels = "partial" in the project file and train again'

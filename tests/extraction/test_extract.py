@@ -128,7 +128,7 @@ def test_edges_are_counted_and_negative_marks_and_other_classes_left_out(sample:
     names = starfile.read(tmp_path / "2" / "particles.star", always_dict=True)["particles"].rlnImageName
     assert [name.split("_")[-1] for name in names] == ["000001.mrc", "000002.mrc"]  # their lines in the pick file
     assert (boxes(tmp_path / "2")[1][:5] == 0).all()  # what was filled up, at the background's level
-    with pytest.raises(InputError, match="no pick of class c has its box inside a tomogram"):
+    with pytest.raises(InputError, match="hold no pick of class c, or none whose box lies inside a tomogram"):
         extract(picks, sample.path, tmp_path / "3", box_vx=BOX_VX, classes=["c"])
 
 

@@ -223,7 +223,7 @@ def test_relion_4_by_hand(tmp_path: Path) -> None:
     assert read.classes.tolist() == ["b"] and read.scores is not None and read.scores.tolist() == [0.75]
     np.testing.assert_array_equal(read.angles, [[10, 20, 30]])
     assert read.spacing_A == 10.0 and read.tomogram == "001"
-    with pytest.raises(InputError, match=r"picks of 2 tomograms \(001, 002\): say which one"):
+    with pytest.raises(InputError, match=r"picks of 2 tomograms \(001, 002\): name one of them"):
         read_picks(path)
     with pytest.raises(InputError, match=r"no picks of t_1: it is about 001, 002"):
         read_picks(path, tomogram=TOMOGRAM)

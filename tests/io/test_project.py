@@ -116,6 +116,40 @@ def test_init_says_what_is_missing(folder: Path) -> None:
     assert not out.exists()
 
 
+def test_init_leads_to_what_lies_beside_and_is_not_taken(tmp_path: Path) -> None:
+    path = tomogram(tmp_path, "t_1")
+    tomogram(tmp_path, "t_2")
+    (tmp_path / "t_1.mod").touch()
+    with pytest.raises(InputError, match=r"t_1\.mod is left out, since models of IMOD .* etpick convert .*t_1\.mod"):
+        init_project([tmp_path], diameters=DIAMETERS, out=tmp_path / "p.toml")
+    (tmp_path / "t_1.mod").unlink()
+    rows = "class,x,y,z,tomogram\nribosome,1,2,3,t_1\nribosome,4,5,6,t_2\n"
+    (tmp_path / "particles.csv").write_text(rows)
+    with pytest.raises(InputError, match=r"particles\.csv is about several tomograms: first etpick convert .* --each"):
+        init_project([path], diameters=DIAMETERS, out=tmp_path / "p.toml")
+
+
+@pytest.mark.parametrize(("classes", "sentence"), [
+    ("ribosome protesome proteasome", r"class protesome .*t\.csv.*if proteasome is meant, name it so; otherwise add"),
+    ("ribosome virus proteasome", r"add --diameter virus=Å, or leave it out: etpick convert t\.csv OUT --only"),
+    ("1 2 3", r"picks of class 3 .*if these numbers are 3D classes, remove their column"),
+])  # fmt: skip
+def test_init_says_what_an_unknown_class_may_be(tmp_path: Path, classes: str, sentence: str) -> None:
+    tomogram(tmp_path, "t")
+    picks(tmp_path / "t.csv", classes)
+    with pytest.raises(InputError, match=sentence):
+        init_project([tmp_path], diameters=DIAMETERS, out=tmp_path / "p.toml")
+
+
+def test_init_doubts_a_diameter_of_few_voxels(tmp_path: Path) -> None:
+    tomogram(tmp_path, "t")
+    picks(tmp_path / "t.csv")
+    said = init_project([tmp_path], diameters={"ribosome": 28.0, "proteasome": 150.0}, out=tmp_path / "p.toml").lines()
+    assert any("ribosome is 28 Å, 2.8 voxels of t.mrc" in line and "--diameter ribosome=280" in line for line in said)
+    assert not any("proteasome is 150" in line for line in said)
+    assert any("none validates" in line for line in said)
+
+
 def test_init_notes_picks_outside_and_asks_for_a_spacing(tmp_path: Path) -> None:
     tomogram(tmp_path, "t")
     picks(tmp_path / "t.csv", scale=2.0)

@@ -32,7 +32,9 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Score picks against the truth.
 
-    PICKS and TRUTH are two pick files, or two folders with files of the same names.
+    PICKS and TRUTH are two pick files, or two folders with files of the same names. In the table P is the share of
+    picks that are right, R that of particles found, F1 both in one; AD/vx how far right picks are from the truth on
+    average, in voxels; AP the average precision over all scores. Localisation is whatever the class.
     """
     from etpick.api import write_evaluation
     from etpick.judging import judge

@@ -75,7 +75,11 @@ copick_tomograms_option = click.option(
     help="which tomograms of a copick project, such as wbp@10, where it has several kinds",
 )  # fmt: skip
 spacing_option = click.option(
-    "--spacing", "spacing_A", type=float, default=None, help="Å per voxel, where the header lies"
+    "--spacing",
+    "spacing_A",
+    type=float,
+    default=None,
+    help="Å per voxel, where the header does not tell it right",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="replace what is there")
 

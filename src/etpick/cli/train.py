@@ -45,6 +45,7 @@ def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **
         sources, labels="partial" if partial else "complete", validate=list(validate) or None, **options
     )
     click.echo("\n".join(project.lines()))
+    click.echo(f"next: etpick info {project.path}, then etpick train {project.path} --out model")
 
 
 @click.command()
@@ -73,8 +74,19 @@ def train(project: Path, **options: Any) -> None:
         model = api.train(project, on_progress=bars.training(), should_stop=stop, **options)
     place = model.validation["localisation"]
     click.echo(f"model in {options['out']}: {_score_line(place)} on validation")
+    each = model.validation["classification"]
     for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
-        click.echo(f"  {c.name}: picks from score {threshold:.2f}")
+        said = _class_line(each[c.name]) if c.name in each and len(each) > 1 else ""
+        click.echo(f"  {c.name}: picks from score {threshold:.2f}{said}")
+    click.echo(f"next: etpick pick {options['out']} TOMOGRAMS --out picks --report")
+
+
+def _class_line(score: dict[str, Any]) -> str:
+    """How well one class is found as what it is; most is lost by taking one class for another."""
+    marked = score["tp"] + score["fn"]
+    if not marked:
+        return ", none marked in validation"
+    return f", {score['tp']} of {marked} found as what they are, {score['fp']} wrong"
 
 
 def _score_line(score: dict[str, Any]) -> str:

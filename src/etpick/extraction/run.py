@@ -109,7 +109,8 @@ def _refuse_impossible(jobs: Sequence[Job], formats: Sequence[str], classes: Seq
     if not jobs:
         which = f" of class {', '.join(classes)}" if classes else ""
         raise InputError(
-            f"no pick{which} has its box inside a tomogram: nothing to extract (--edge pad fills boxes up)"
+            f"nothing to extract: the pick files hold no pick{which}, or none whose box lies inside a tomogram "
+            "(--edge pad fills boxes up)"
         )
     boxes = {job.box_vx for job in jobs}
     spacings = [job.tomogram.spacing_A for job in jobs]

@@ -6,19 +6,23 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.copick_project import author_of, choose_picks, is_copick_project, read_copick_project
 from etpick.io.formats.copick import PICKS
-from etpick.io.pairing import picks_beside
+from etpick.io.formats.registry import is_pick_file
+from etpick.io.pairing import picks_beside, tomograms_in
 from etpick.io.picks import SEARCHED, class_of_label, read_table, resolve_labels
 from etpick.io.project import COLORS, Labels
 from etpick.io.sanity import describe_outside, describe_spacing
 from etpick.io.table import PickTable, copick_spacing_A, tomogram_name
 from etpick.io.tomograms import find_tomograms, open_tomogram
+
+_FEWEST_VX: Final = 3.5  # across a particle; 60 Å, the smallest of use, are 6 voxels of 10 Å
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class NewProject:
             counts = ", ".join(f"{n} {name}" for name, n in item.counts.items()) or "no particles"
             said.append(f"  {_shown(item.path)}: {counts}{' (validates)' if item.validate else ''}")
         said += [f"  left out, no picks beside it: {_shown(path)}" for path in self.left_out]
+        if not any(item.validate for item in self.labelled):
+            said.append("  none validates: training will hold back a part of one to judge the model")
         return said + [f"  note: {note}" for note in self.notes]
 
 
@@ -93,10 +99,12 @@ def init_project(
     tables = {path: _tables(path, files[path], spacing_A, notes) for path in paths}
     left_out = tuple(path for path in paths if not tables[path])
     if len(left_out) == len(paths):
-        raise InputError(f"no picks beside the {len(paths)} tomogram(s): looked for {_wanted(paths[0])}")
+        hint = _others_beside(paths)
+        raise InputError(f"no picks beside the {len(paths)} tomogram(s): looked for {_wanted(paths[0])}{hint}")
     diameters = {name: size_A for name, size_A in known_A.items() if name in _all_labels(tables)} | dict(diameters)
     _refuse_unknown(tables, list(diameters))
     labelled = [_labelled(path, tables[path], list(diameters)) for path in paths if tables[path]]
+    notes += _doubtful_sizes(labelled[0].path, diameters, spacing_A)
     _refuse_unused(labelled, diameters)
     chosen = _validating(labelled, validate)
     labelled = [LabelledTomogram(t.path, t.picks, t.counts, t.path in chosen) for t in labelled]
@@ -139,6 +147,31 @@ def _wanted(path: Path) -> str:
     return f"files such as {tomogram_name(path)}{{{','.join(SEARCHED)}}}"
 
 
+def _others_beside(tomograms: Sequence[Path]) -> str:
+    """What lies beside tomograms that may be their picks after a conversion, as the end of a sentence."""
+    for folder in dict.fromkeys(path.parent for path in tomograms):
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() == ".mod":
+                return (
+                    f"; {file} is left out, since models of IMOD mostly hold gold: if it holds your particles, "
+                    f"etpick convert {file} {file.with_suffix('.csv')} --tomogram TOMOGRAM"
+                )
+            if file.suffix.lower() in SEARCHED and is_pick_file(file) and len(tomograms_in(file)) > 1:
+                return f"; {file} is about several tomograms: first etpick convert {file} {folder} --each --to relion4"
+    return ""
+
+
+def _doubtful_sizes(path: Path, diameters: Mapping[str, float], spacing_A: float | None) -> list[str]:
+    """Notes about particles that span so few voxels that the diameter is probably in nm or voxels."""
+    own_A = open_tomogram(path, spacing_A=spacing_A).spacing_A
+    return [
+        f"{name} is {size_A:g} Å, {size_A / own_A:.1f} voxels of {_shown(path)}, which is hardly seen. Diameters are "
+        f"in Å: if these are nm, --diameter {name}={size_A * 10:g}; if voxels, {name}={size_A * own_A:g}"
+        for name, size_A in diameters.items()
+        if size_A < _FEWEST_VX * own_A
+    ]
+
+
 def _tables(path: Path, files: Sequence[Path], spacing_A: float | None, notes: list[str]) -> dict[Path, PickTable]:
     """Pick files of a tomogram, read; a file that only resembles one (`t_1_CTF.txt`) becomes a note."""
     tables: dict[Path, PickTable] = {}
@@ -166,11 +199,21 @@ def _all_labels(tables: Mapping[Path, Mapping[Path, PickTable]]) -> set[str]:
 
 def _refuse_unknown(tables: Mapping[Path, Mapping[Path, PickTable]], classes: Sequence[str]) -> None:
     unknown = sorted(label for label in _all_labels(tables) - {"", "0"} if class_of_label(label, classes) is None)
-    if unknown:
+    if not unknown:
+        return
+    file = next(f for files in tables.values() for f, table in files.items() if unknown[0] in table.labels)
+    said = f"picks of class {', '.join(unknown)} but no diameter for it ({file.name}; given: {', '.join(classes)}): "
+    if unknown[0].isdecimal():
         raise InputError(
-            f"picks of class {', '.join(unknown)} but no diameter for it: add --diameter {unknown[0]}=Å "
-            f"(given: {', '.join(classes)})"
+            f"{said}if these numbers are 3D classes, remove their column; if {unknown[0]} is a kind of particle, add "
+            "one --diameter for each kind, in the order that numbers them"
         )
+    near = get_close_matches(unknown[0], classes, 1)
+    meant = f"if {near[0]} is meant, name it so; otherwise " if near else ""
+    raise InputError(
+        f"{said}{meant}add --diameter {unknown[0]}=Å, or leave it out: etpick convert {file.name} OUT --only "
+        f"{classes[0] if classes else 'CLASS'}"
+    )
 
 
 def _labelled(path: Path, tables: Mapping[Path, PickTable], classes: Sequence[str]) -> LabelledTomogram:

@@ -92,6 +92,8 @@ def read_project(path: Path | str) -> ProjectFile:
     path = Path(path)
     try:
         return parse_project(path.read_text(encoding="utf-8"), path)
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder, no project file: `etpick init {path} …` writes one") from error
     except OSError as error:
         raise InputError(f"no project file {path}: {error.strerror}; `etpick init` writes one") from error
     except UnicodeDecodeError as error:

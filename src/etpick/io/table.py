@@ -84,7 +84,9 @@ class PickTable:
             return self
         listed = ", ".join(found[:10]) + (" …" if len(found) > 10 else "")
         if name is None:
-            raise InputError(f"{path} holds picks of {len(found)} tomograms ({listed}): say which one (--name)")
+            raise InputError(
+                f"{path} holds picks of {len(found)} tomograms ({listed}): name one of them, too (in convert --name)"
+            )
         fitting = [entry for entry in found if belongs_to(name, tomogram_name(entry))]
         if fitting:  # TS_01 and TS_01_b both begin TS_01_b_10Apx: the longer name is meant
             return self.select(self.tomograms == max(fitting, key=lambda entry: len(tomogram_name(entry))))
