@@ -104,6 +104,13 @@ def test_info_tells_what_is_in_a_file(work):
     assert "tomo_001" in etpick("info", work / "project.toml")
 
 
+def test_info_shows_a_tomogram_without_a_spacing(work, tmp_path):
+    write_mrc(tmp_path / "t.mrc", np.asarray(open_tomogram(work / "data" / "tomo_000.mrc").data, np.float32), 1.0)
+    out = etpick("info", tmp_path / "t.mrc")
+    assert "t.mrc: voxel size 1.0 Å in t.mrc: pass --spacing" in out
+    assert "96 × 96 × 48 voxels" in out
+
+
 def test_nothing_is_overwritten_without_being_told(work):
     model, tomogram = work / "model", work / "data" / "tomo_002.mrc"
     before = (work / "picks" / "tomo_002.csv").read_bytes()

@@ -156,9 +156,16 @@ def _others_beside(tomograms: Sequence[Path]) -> str:
                     f"; {file} is left out, since models of IMOD mostly hold gold: if it holds your particles, "
                     f"etpick convert {file} {file.with_suffix('.csv')} --tomogram TOMOGRAM"
                 )
-            if file.suffix.lower() in SEARCHED and is_pick_file(file) and len(tomograms_in(file)) > 1:
+            if file.suffix.lower() in SEARCHED and is_pick_file(file) and _is_about_several(file):
                 return f"; {file} is about several tomograms: first etpick convert {file} {folder} --each --to relion4"
     return ""
+
+
+def _is_about_several(file: Path) -> bool:
+    try:
+        return len(tomograms_in(file)) > 1
+    except InputError:  # it only resembles a pick file
+        return False
 
 
 def _doubtful_sizes(path: Path, diameters: Mapping[str, float], spacing_A: float | None) -> list[str]:
