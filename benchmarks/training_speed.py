@@ -23,7 +23,8 @@ from etpick.config import recipe
 from etpick.data import Sampler
 from etpick.engine import choose_device, computes_in_bfloat16
 from etpick.preparation import prepare
-from etpick.training import Interrupted, train_model
+from etpick.progress import Interrupted
+from etpick.training import train_model
 from speed import ceilings, median_seconds
 
 WARM = 20

@@ -24,7 +24,7 @@ LAYERS = [
     {"quantising"},
     {"engines"},
     {"learner", "batch"},
-    {"resumption"},
+    {"progress", "resumption"},
     {"picking", "judging", "training"},
     {"comparing", "crosschecking", "exporting"},
     {"curation"},

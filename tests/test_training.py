@@ -13,7 +13,8 @@ from etpick.checkpoint import load_model, load_state
 from etpick.config import recipe
 from etpick.data import Sampler
 from etpick.errors import InputError, ModelError, OutputError, TrainingError
-from etpick.training import Interrupted, train_model
+from etpick.progress import Interrupted
+from etpick.training import train_model
 from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 

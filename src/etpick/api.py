@@ -33,12 +33,13 @@ from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.judging import Judged
 from etpick.picking import Found, Picker
+from etpick.progress import OnProgress, OnValidated
 from etpick.report.build import evaluation_report
 from etpick.report.compared import comparison_report
 from etpick.report.crosschecked import crosscheck_report
 from etpick.report.page import Report, write_report
 from etpick.report.picked import picking_report
-from etpick.training import OnProgress, OnValidated, train_model
+from etpick.training import train_model
 from etpick.types import Dataset, ParticleClass, Particles, Tomogram, Volume
 
 LEAST_CANDIDATE: Final = 0.01  # of a score; what is less likely need not be looked at

@@ -27,7 +27,8 @@ from etpick.io.project import load_project
 from etpick.io.run_folder import open_folder
 from etpick.picking import Picker
 from etpick.preparation import prepare
-from etpick.training import OnProgress, train_model
+from etpick.progress import OnProgress
+from etpick.training import train_model
 from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 FILE: Final = "result.json"

@@ -18,11 +18,11 @@ from etpick.io.picks import read_picks
 from etpick.judging import Judged, judge
 from etpick.ops.blobs import dog_baseline
 from etpick.ops.normalise import measure
+from etpick.progress import TrainingProgress
 from etpick.report.build import evaluation_report
 from etpick.report.page import write_report
 from etpick.report.slices import draw_slices
 from etpick.simulate import BUILT_IN_CLASSES, simulate_folder
-from etpick.training import TrainingProgress
 from etpick.types import Tomogram
 
 TOMOGRAMS: Final = 3  # one to learn from, one to validate on, one never seen

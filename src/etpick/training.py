@@ -31,7 +31,6 @@ from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
 from etpick.engine import TorchEngine, choose_device
-from etpick.errors import TrainingError
 from etpick.hard import confused_places
 from etpick.inference import (
     Candidates,
@@ -44,53 +43,14 @@ from etpick.learner import Learner
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
+from etpick.progress import Interrupted, OnProgress, OnValidated, TrainingProgress, Validated
 from etpick.quantising import can_quantise, quantise
 from etpick.resumption import check_folder, pack, refuse_changed, unpack
-from etpick.types import Dataset, ParticleClass, Particles
+from etpick.types import Dataset
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
 _AHEAD: Final = 4  # batches prepared while the network works
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """What a progress bar shows after a step. Minutes are wall time; NaN where not known yet."""
-
-    step: int
-    steps: int
-    loss: float
-    minutes: float
-    minutes_left: float
-    validation_f1: float = math.nan
-    best_f1: float = math.nan
-    message: str = ""
-
-
-OnProgress = Callable[[TrainingProgress], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Validated:
-    """What the averaged weights pick in the validation volumes after a step, and what is labelled there.
-
-    picks and truths: one for each of the volumes, in its working voxels of `spacing_A`. `f1` is of localisation.
-    """
-
-    step: int
-    f1: float
-    spacing_A: float
-    classes: tuple[ParticleClass, ...]
-    volumes: tuple[Readable, ...]
-    picks: tuple[Particles, ...]
-    truths: tuple[Particles, ...]
-
-
-OnValidated = Callable[[Validated], None]
-
-
-class Interrupted(TrainingError):
-    """Training was asked to stop; its state is saved."""
 
 
 def train_model(

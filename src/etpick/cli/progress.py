@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from etpick.training import TrainingProgress
+    from etpick.progress import TrainingProgress
 
 
 class StopFlag:

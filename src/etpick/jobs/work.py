@@ -16,8 +16,8 @@ from etpick.io.table import tomogram_name
 from etpick.jobs.process import remember
 from etpick.jobs.queue import JobQueue
 from etpick.jobs.record import Job, read_job
+from etpick.progress import Interrupted, TrainingProgress, Validated
 from etpick.report.validation import write_validation
-from etpick.training import Interrupted, TrainingProgress, Validated
 
 _EVERY_S: Final = 0.5  # steps and tiles are noted no more often
 

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from etpick.io.atomic import atomic_write
+from etpick.progress import Validated
 from etpick.report.marks import busiest_slices, mark
 from etpick.report.slices import draw_marks
-from etpick.training import Validated
 from etpick.types import Box, Tomogram
 
 _DPI: Final = 110
