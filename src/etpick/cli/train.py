@@ -30,7 +30,7 @@ from etpick.config import PickingConfig, TrainingConfig
 @click.option("--partial", is_flag=True, help="some particles in the tomograms were left unmarked")
 @copick_tomograms_option
 @click.option("--copick-picks", metavar="USER/SESSION",
-              help="whose picks of a copick project, where they are several's; * for any")  # fmt: skip
+              help="whose picks of a copick project, * for any; all but etpick's own if not given")  # fmt: skip
 @spacing_option
 @overwrite_option
 def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **options: Any) -> None:
