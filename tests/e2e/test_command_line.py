@@ -302,6 +302,22 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on(work, tmp_path):
     assert "changed option: batch was 1, is 2" in changed  # the others are remembered
 
 
+def test_a_terminated_pick_clears_what_it_had_begun_to_write(work, tmp_path):
+    rng, out = np.random.default_rng(0), tmp_path / "picks"
+    write_mrc(tmp_path / "large.mrc", rng.normal(size=(192, 256, 256)).astype(np.float32), 10.0)
+    command = [sys.executable, "-m", "etpick.cli", "pick", str(work / "model"), str(tmp_path / "large.mrc"),
+               "--out", str(out), "--score-maps", "mrc", "--engine", "torch", "--tile", "32"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    while not list(out.glob(".*large_scores.mrc")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()  # as a cluster does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped" in said
+    assert list(out.iterdir()) == []
+
+
 def test_help_lists_the_commands_in_the_order_of_the_work():
     out = etpick("--help")
     places = [out.index(f"\n  {name} ") for name in ("simulate", "init", "train", "pick", "evaluate", "info")]
