@@ -249,6 +249,16 @@ def test_init_notes_another_spacing_with_its_binning(tmp_path: Path) -> None:
     assert "binning = 4" in new.notes[0] and len(new.notes) == 1
 
 
+def test_init_writes_the_binning_of_all_picks(tmp_path: Path) -> None:
+    for name in ("t", "u"):
+        tomogram(tmp_path, name)
+        picks(tmp_path / f"{name}.csv", scale=2.0)
+    new = init_project([tmp_path], diameters=DIAMETERS, out=tmp_path / "p.toml", binning=2)
+    assert new.notes == ()
+    for item in load_project(new.path).items:
+        assert item.particles.positions == pytest.approx(np.array([[5.0, 6, 7], [8, 9, 10], [15, 25, 35]]), abs=0.5)
+
+
 RELION = """
 data_optics
 

@@ -28,6 +28,8 @@ from etpick.config import PickingConfig, TrainingConfig
     "--validate", multiple=True, metavar="NAME", help="tomograms that choose the model; the last if not given"
 )
 @click.option("--partial", is_flag=True, help="some particles in the tomograms were left unmarked")
+@click.option("--binning", type=click.FloatRange(min=0, min_open=True),
+              help="voxels of the pick files that make one of the tomograms, where the files do not tell")  # fmt: skip
 @copick_tomograms_option
 @click.option("--copick-picks", metavar="USER/SESSION",
               help="whose picks of a copick project, * for any; all but etpick's own if not given")  # fmt: skip

@@ -67,6 +67,7 @@ def init_project(
     diameters: Mapping[str, float],
     out: Path | str,
     spacing_A: float | None = None,
+    binning: float | None = None,
     validate: Sequence[str] | None = None,
     labels: Labels = "complete",
     copick_tomograms: str | None = None,
@@ -83,6 +84,8 @@ def init_project(
     that `diameters` leaves out are twice the radii there. `copick_tomograms` says which tomograms (wbp@10) and
     `copick_picks` whose picks (USER/SESSION), where there are several.
 
+    `binning` is how many voxels of the pick files make one of the tomograms, where that is not what the files say.
+
     `validate` names the tomograms to validate on; by default it is the last one with picks where there are at
     least two, and none where there is one (training then holds regions of it back).
 
@@ -96,7 +99,7 @@ def init_project(
     notes: list[str] = []
     files = _chosen(found, copick_picks, notes)
     paths = list(files)
-    tables = {path: _tables(path, files[path], spacing_A, notes) for path in paths}
+    tables = {path: _tables(path, files[path], spacing_A, binning, notes) for path in paths}
     left_out = tuple(path for path in paths if not tables[path])
     if len(left_out) == len(paths):
         hint = _others_beside(paths)
@@ -109,7 +112,7 @@ def init_project(
     chosen = _validating(labelled, validate)
     labelled = [LabelledTomogram(t.path, t.picks, t.counts, t.path in chosen) for t in labelled]
     with atomic_write(out, overwrite=overwrite) as temporary:
-        temporary.write_text(_document(labelled, diameters, spacing_A, labels, out.parent), encoding="utf-8")
+        temporary.write_text(_document(labelled, diameters, spacing_A, binning, labels, out.parent), encoding="utf-8")
     return NewProject(out, tuple(labelled), left_out, tuple(notes))
 
 
@@ -179,7 +182,9 @@ def _doubtful_sizes(path: Path, diameters: Mapping[str, float], spacing_A: float
     ]
 
 
-def _tables(path: Path, files: Sequence[Path], spacing_A: float | None, notes: list[str]) -> dict[Path, PickTable]:
+def _tables(
+    path: Path, files: Sequence[Path], spacing_A: float | None, binning: float | None, notes: list[str]
+) -> dict[Path, PickTable]:
     """Pick files of a tomogram, read; a file that only resembles one (`t_1_CTF.txt`) becomes a note."""
     tables: dict[Path, PickTable] = {}
     if not files:
@@ -187,15 +192,15 @@ def _tables(path: Path, files: Sequence[Path], spacing_A: float | None, notes: l
     tomogram = open_tomogram(path, spacing_A=spacing_A)
     for file in files:
         try:
-            table = read_table(file, tomogram=tomogram)
+            table = read_table(file, tomogram=tomogram, binning=binning or 1.0)
         except InputError as error:
             if file.stem == tomogram.name or copick_spacing_A(path) is not None:
                 raise
             notes.append(f"not used as picks: {error}")
             continue
         tables[file] = table
-        problem = describe_spacing(table.spacing_A, tomogram) or describe_outside(table.positions, tomogram.shape)
-        if problem:
+        doubt = describe_spacing(table.spacing_A, tomogram) if binning is None else None
+        if problem := doubt or describe_outside(table.positions, tomogram.shape):
             notes.append(f"{file.name} does not fit {path.name}: {problem}")
     return tables
 
@@ -253,6 +258,7 @@ def _document(
     labelled: Sequence[LabelledTomogram],
     diameters: Mapping[str, float],
     spacing_A: float | None,
+    binning: float | None,
     labels: Labels,
     folder: Path,
 ) -> str:
@@ -284,7 +290,7 @@ def _document(
     _remark(document, "the model instead of teaching it. Where needed, add to one of them:")
     _remark(document, "  spacing_A = 10.0   # its own voxel size in Å")
     _remark(document, "  binning = 4        # its picks are in voxels 4 times finer than the tomogram's")
-    document.add("tomograms", _tomograms(labelled, folder))
+    document.add("tomograms", _tomograms(labelled, binning, folder))
     return tomlkit.dumps(document)
 
 
@@ -307,7 +313,7 @@ def _classes(diameters: Mapping[str, float]) -> Any:
     return tables
 
 
-def _tomograms(labelled: Sequence[LabelledTomogram], folder: Path) -> Any:
+def _tomograms(labelled: Sequence[LabelledTomogram], binning: float | None, folder: Path) -> Any:
     import tomlkit
 
     tables = tomlkit.aot()
@@ -316,6 +322,8 @@ def _tomograms(labelled: Sequence[LabelledTomogram], folder: Path) -> Any:
         table = tomlkit.table()
         table.add("path", _relative(tomogram.path, folder))
         table.add("picks", picks[0] if len(picks) == 1 else picks)
+        if binning is not None:
+            table.add("binning", binning)
         if tomogram.validate:
             table.add("validate", True)
         tables.append(table)
