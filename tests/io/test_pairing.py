@@ -24,6 +24,16 @@ def test_a_folder_gives_each_tomogram_the_file_of_its_name(tmp_path: Path) -> No
     }
 
 
+def test_tomograms_of_warp_have_the_picks_of_their_tilt_series(tmp_path: Path) -> None:
+    ten, two = Path("TS_1_10.00Apx_rec.mrc"), Path("TS_2_10.00Apx.mrc")
+    for name in ("TS_1.csv", "TS_2.csv", "TS_2_10.00Apx_ribosomes.csv", "TS_10.csv"):
+        write(tmp_path / name)
+    found = find_picks(tmp_path, [ten, two])
+    assert {path: file.name for path, file in found.items()} == {ten: "TS_1.csv", two: "TS_2_10.00Apx_ribosomes.csv"}
+    with pytest.raises(InputError, match=r"holds no picks of TS_1_10\.00Apx_rec"):  # of which of the two?
+        find_picks(tmp_path, [ten, Path("TS_1_5.00Apx.mrc")])
+
+
 def test_one_file_is_of_the_only_tomogram_or_of_those_that_it_names(tmp_path: Path) -> None:
     unnamed, several = write(tmp_path / "a.csv"), write(tmp_path / "b.csv", "t_1.mrc", "t_2", "t_3")
     assert find_picks(unnamed, [T1]) == {T1: unnamed}

@@ -77,8 +77,9 @@ def init_project(
     """Find tomograms in files and folders, and the pick files beside them, and write the project file `out`.
 
     A pick file belongs to a tomogram when its name is the tomogram's, alone or followed by `_`, `-`, `.` or a
-    blank and more: `t_1.csv`, `t_1_ribosomes.star`, never `t_10.csv`. Of several formats of one name CSV is
-    taken first. `diameters` are the classes in order, in Å. Tomograms without picks are left out.
+    blank and more: `t_1.csv`, `t_1_ribosomes.star`, never `t_10.csv`; of a tomogram of Warp,
+    TS_1_10.00Apx, that of its tilt series, `TS_1.csv`, does, too. Of several formats of one name CSV is taken
+    first. `diameters` are the classes in order, in Å. Tomograms without picks are left out.
 
     A source may be the configuration of a copick project: its runs are taken, with their picks, and the diameters
     that `diameters` leaves out are twice the radii there. `copick_tomograms` says which tomograms (wbp@10) and

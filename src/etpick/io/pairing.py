@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from etpick.errors import InputError
 from etpick.io.copick_project import choose_picks
 from etpick.io.formats.copick import PICKS
 from etpick.io.formats.registry import SEARCHED, format_to_read, is_pick_file
 from etpick.io.table import Grid, belongs_to, copick_spacing_A, tomogram_name
+
+_OF_WARP: Final = re.compile(r"(.+)_\d+(?:\.\d+)?Apx(?:[_.-].*)?")  # TS_01_10.00Apx.mrc, reconstructed from TS_01
 
 
 def find_picks(source: Path, tomograms: Sequence[Path]) -> dict[Path, Path]:
@@ -52,8 +56,18 @@ def picks_beside(path: Path, tomograms: Sequence[Path]) -> list[Path]:
 def picks_named(folder: Path, name: str, names: Iterable[str]) -> list[Path]:
     """The pick files of a folder that carry a tomogram's name and not the longer one of another of `names`.
 
-    Of several formats of one file side by side, the first that etpick looks for.
+    Of several formats of one file side by side, the first that etpick looks for. Warp names tomograms by their tilt
+    series and spacing, TS_01_10.00Apx: where nothing carries that name, TS_01.csv does, if no other is of TS_01.
     """
+    names = list(names)
+    files = _carrying(folder, name, names)
+    series = _OF_WARP.fullmatch(name)
+    if files or series is None or sum(belongs_to(other, series[1]) for other in names) > 1:
+        return files
+    return _carrying(folder, series[1], names)
+
+
+def _carrying(folder: Path, name: str, names: Sequence[str]) -> list[Path]:
     longer = [other for other in names if len(other) > len(name)]
     chosen: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
