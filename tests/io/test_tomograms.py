@@ -87,6 +87,9 @@ def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
 def test_nothing_found(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no tomogram in .*: looked for \.mrc, \.rec"):
         find_tomograms([tmp_path])
+    (tmp_path / "t.st").touch()
+    with pytest.raises(InputError, match=r"among 1 files; t\.st is read where you name it"):
+        find_tomograms([tmp_path])
     with pytest.raises(InputError, match="nothing is there"):
         find_tomograms([tmp_path / "gone.mrc"])
     with pytest.raises(InputError, match="no tomogram given"):

@@ -175,7 +175,9 @@ def _in_folder(folder: Path) -> list[Path]:
     here = [p for p in folder.iterdir() if (p.is_file() or _is_zarr(p)) and not p.name.startswith(".")]
     found = [path for path in here if _suffix(path, SEARCHED)]
     if not found:
-        raise InputError(f"no tomogram in {folder}: looked for {', '.join(SEARCHED)} among {len(here)} files")
+        others = sorted((path for path in here if _suffix(path, READERS)), key=_natural)
+        hint = f"; {others[0].name} is read where you name it" if others else ""
+        raise InputError(f"no tomogram in {folder}: looked for {', '.join(SEARCHED)} among {len(here)} files{hint}")
     return sorted(found, key=_natural)
 
 
