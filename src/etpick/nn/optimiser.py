@@ -28,9 +28,7 @@ class Optimiser:
         self._matrices = [nn.Parameter(_by_output(p.detach()).view(len(p), -1)) for p in self._inner]
         inner = {id(p) for p in self._inner}
         self._parts: dict[str, torch.optim.Optimizer] = {
-            "adamw": torch.optim.AdamW(
-                [p for p in named.values() if id(p) not in inner], weight_decay=weight_decay, fused=True
-            )
+            "adamw": torch.optim.AdamW([p for p in named.values() if id(p) not in inner], weight_decay=weight_decay)
         }
         if self._matrices:
             self._parts["muon"] = torch.optim.Muon(
