@@ -85,8 +85,8 @@ def tile_seconds(model: Model) -> dict[str, float]:
 def step_seconds(model: Model) -> dict[str, float]:
     """The network of a training step, forward and backward, in both precisions."""
     network = on_device(make_network(model.config, len(model.classes)), CPU).train()
-    edge = model.config.patch_vx
-    images = torch.randn(model.config.batch, 1, edge, edge, edge).to(memory_format=torch.channels_last_3d)
+    edge, batch = model.config.sized(max(c.diameter_A for c in model.classes) / model.spacing_A)
+    images = torch.randn(batch, 1, edge, edge, edge).to(memory_format=torch.channels_last_3d)
 
     def step(half: bool) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):

@@ -53,10 +53,11 @@ def alone(network: str) -> tuple[float, float]:
     prepared = prepare(phantom_dataset(), config, lambda line: None)
     widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
     learner = Learner(config, len(prepared.classes), device)
-    batch = Sampler(prepared.sources, widths, config, learner.network.stride, np.zeros((0, 4))).batch(0)
+    sampler = Sampler(prepared.sources, widths, config, learner.network.stride, np.zeros((0, 4)))
+    batch, (edge, count) = sampler.batch(0), sampler.size
     seconds = median_seconds(lambda: learner.step(batch, 0, 1e-4), 10)
     with FlopCounterMode(display=False) as counter:
-        make_network(config, len(prepared.classes))(torch.zeros(config.batch, 1, *(config.patch_vx,) * 3))
+        make_network(config, len(prepared.classes))(torch.zeros(count, 1, edge, edge, edge))
     return seconds, 3 * counter.get_total_flops() / 1e9
 
 

@@ -86,6 +86,18 @@ def sampler(**changes):
     return Sampler(sources, np.array([20.0, 8.0]), config, 2, np.zeros((0, 4)))
 
 
+def test_subtomograms_hold_the_widest_particle_and_a_step_as_many_voxels_whatever_their_size():
+    config = recipe("fast")
+    assert [config.sized(w)[0] for w in (6.0, 20.0, 28.0, 90.0)] == [24, 24, 40, 48]
+    assert [config.sized(w)[1] for w in (20.0, 28.0, 90.0)] == [32, 7, 4]
+    assert recipe("fast", patch_vx=32, batch=3).sized(90.0) == (32, 3)
+    assert recipe("fast", patch_vx=96).sized(20.0) == (96, 1)
+    assert config.for_labels(partial=True).sized(20.0) == (48, 4)
+    assert recipe("fast", patch_vx=32).for_labels(partial=True).patch_vx == 32
+    s = Sampler(sampler().sources, np.array([20.0, 8.0]), config, 2, np.zeros((0, 4)))
+    assert [p.labels.shape for p in s.batch(0)] == [(12, 12, 12)] * 32
+
+
 def test_every_label_is_used_and_classes_take_turns():
     s = sampler(background_share=0.0, hard_share=0.0)
     draws = [s._particle(i) for i in range(2 * 18)]

@@ -15,8 +15,12 @@ LossName = Literal["weighted", "dice"]
 
 POOLING_KERNEL: Final = 3  # kernel k of the mean pooling in MP-NMS
 PAPER_HALO_VX: Final = 12  # DeepETPicker's default padding
+PAPER_PATCH_VX: Final = 72  # its subtomograms, and its tiles, since its coordinates span them
 SEGMENTATION_THRESHOLD: Final = 0.5  # t_seg of the paper, for its binary variant
 BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
+_ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
+_EDGES_VX: Final = (24, 48)  # the smallest and the largest
+_STEP_VX: Final = 4 * 48**3  # in all subtomograms of a step
 
 
 class _Frozen(BaseModel):
@@ -42,8 +46,15 @@ class TrainingConfig(_Frozen):
     steps: int | None = Field(None, ge=1, description="optimiser steps, instead of a time or passes over the labels")
     epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
     max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
-    patch_vx: int = Field(48, ge=16, description="edge of a training subtomogram in working voxels")
-    batch: int = Field(4, ge=1, description="subtomograms per step")
+    patch_vx: int | None = Field(
+        None,
+        ge=16,
+        description="edge of a training subtomogram in working voxels; if not given, 1.2 times the widest "
+        "particle, 24 to 48",
+    )
+    batch: int | None = Field(
+        None, ge=1, description="subtomograms per step; if not given, as many as have 440,000 voxels together"
+    )
     int8: bool = Field(
         True, description="at the end, make an int8 copy for picking without a card, if etpick[cpu] is installed"
     )
@@ -76,15 +87,27 @@ class TrainingConfig(_Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
-        if self.patch_vx % 8:
+        if self.patch_vx and self.patch_vx % 8:
             raise ValueError(f"patch_vx {self.patch_vx} must be a multiple of 8, the network's coarsest voxel")
         if self.background_share + self.hard_share > 1:
             raise ValueError("background_share and hard_share together exceed 1")
-        if self.network == "paper" and self.patch_vx <= 2 * PAPER_HALO_VX:
+        if self.network == "paper" and self.patch_vx and self.patch_vx <= 2 * PAPER_HALO_VX:
             raise ValueError(
                 f"patch_vx {self.patch_vx} must exceed twice the halo {PAPER_HALO_VX} of the paper's tiles"
             )
         return self
+
+    def for_labels(self, *, partial: bool) -> TrainingConfig:
+        """The same with large subtomograms where labels are partial: in small ones, those few are learnt by heart."""
+        return self.model_copy(update={"patch_vx": _EDGES_VX[1]}) if partial and self.patch_vx is None else self
+
+    def sized(self, widest_vx: float) -> tuple[int, int]:
+        """Edge of a training subtomogram and subtomograms per step, where particles are up to so many voxels wide.
+
+        Small subtomograms, of which more fit into a step, show more particles for the same arithmetic.
+        """
+        edge = self.patch_vx or min(max(8 * math.ceil(_ROOM * widest_vx / 8), _EDGES_VX[0]), _EDGES_VX[1])
+        return edge, self.batch or max(1, round(_STEP_VX / edge**3))
 
 
 class ExclusionConfig(_Frozen):
@@ -201,7 +224,7 @@ T = TypeVar("T", bound=BaseModel)
 _PAPER: Final[dict[str, Any]] = {
     "network": "paper",
     "epochs": 60.0,
-    "patch_vx": 72,
+    "patch_vx": PAPER_PATCH_VX,
     "batch": 8,
     "learning_rate": 1e-3,
     "loss": "dice",

@@ -270,20 +270,26 @@ class Sampler:
     hard: FloatArray
 
     @cached_property
+    def size(self) -> tuple[int, int]:
+        """Edge of a subtomogram in working voxels, and how many make a batch."""
+        return self.config.sized(float(self.diameters_vx.max()))
+
+    @cached_property
     def label_vx(self) -> FloatArray:
         """Label diameter of each class in working voxels."""
         return label_widths(self.config, self.diameters_vx, self.stride)
 
     def batch(self, step: int) -> list[Patch]:
         """The subtomograms of one step."""
-        return [self._patch(step * self.config.batch + i) for i in range(self.config.batch)]
+        count = self.size[1]
+        return [self._patch(step * count + i) for i in range(count)]
 
     def _patch(self, draw: int) -> Patch:
         c, a = self.config, self.config.augmentation
         rng = np.random.default_rng((c.seed, 1, draw))
         source, place = self._place(rng, draw)
         warp = random_warp(
-            rng, c.patch_vx, mirror=a.mirror, warp=rng.random() < a.warp_share,
+            rng, self.size[0], mirror=a.mirror, warp=rng.random() < a.warp_share,
             rotation_deg=a.rotation_deg, scale=a.scale, elastic=a.elastic,
         )  # fmt: skip
         labels, weights = self._labels(self.sources[source], place, warp)
@@ -295,7 +301,7 @@ class Sampler:
     def _place(self, rng: np.random.Generator, draw: int) -> tuple[int, FloatArray]:
         """Source number and the point in working voxels around which to cut, at half voxels."""
         kind = rng.random()
-        size = self.config.patch_vx
+        size = self.size[0]
         if kind < self.config.background_share:
             weights = np.array([np.prod(s.volume.shape) for s in self.sources], dtype=float)
             source = int(rng.choice(len(self.sources), p=weights / weights.sum()))
@@ -335,7 +341,7 @@ class Sampler:
         return [np.flatnonzero(numbers == c) for c in np.unique(numbers)]
 
     def _block(self, source: Source, place: FloatArray, warp: Warp) -> NDArray[np.float32]:
-        half = self.config.patch_vx // 2 if warp.moves_voxels_only else warp.reach
+        half = self.size[0] // 2 if warp.moves_voxels_only else warp.reach
         corner = (place + 0.5).astype(int)
         block = source.volume.read(Box((*(corner - half).tolist(),), (*(corner + half).tolist(),)))
         return mirror_block(block, warp) if warp.moves_voxels_only else block
@@ -353,7 +359,7 @@ class Sampler:
     ) -> NDArray[np.uint8]:
         near = (np.abs(positions - place) < warp.reach + self.label_vx.max()).all(axis=1)
         centres = warp.to_target(positions[near] - place)
-        edge = self.config.patch_vx // self.stride
+        edge = self.size[0] // self.stride
         return render_labels(
             centres, numbers[near], self.label_vx[numbers[near] - 1], (edge, edge, edge),
             kind=self.config.label_shape, stride=self.stride,

@@ -18,6 +18,7 @@ from etpick.errors import TrainingError
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
 from etpick.nn.optimiser import Optimiser
+from etpick.ops.warp import sample_warped
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +58,15 @@ class Learner:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            c = self._config
             raise TrainingError(
-                f"out of memory on {self._device} with {c.batch} subtomograms of {c.patch_vx}³ voxels a step: "
-                "lower --batch or --patch"
+                f"out of memory on {self._device} with {len(patches)} subtomograms of {patches[0].warp.size}³ voxels a "
+                "step: lower --batch or --patch"
             ) from None
 
     def _step(self, patches: Sequence[Patch], number: int, learning_rate: float) -> Learnt:
         device = self._device
         generator = torch.Generator(device).manual_seed((self._config.seed << 32) + number)
-        images = torch.stack([self._image(p, generator) for p in patches])[:, None]
-        images = images.to(memory_format=torch.channels_last_3d)
+        images = self._images(patches, generator)[:, None].to(memory_format=torch.channels_last_3d)
         labels = torch.from_numpy(np.stack([p.labels for p in patches]).astype(np.int64)).to(device)
         weights = torch.from_numpy(np.stack([p.weights for p in patches])).to(device)
         self.network.train()
@@ -85,13 +84,24 @@ class Learner:
         self._move_average(number)
         return Learnt(value, logits.detach(), labels, weights)
 
-    def _image(self, patch: Patch, generator: torch.Generator) -> Tensor:
-        block = torch.from_numpy(patch.block).to(self._device)
-        image = block if patch.warp.moves_voxels_only else patch.warp.sample(block)
-        image = image * patch.contrast
-        if patch.noise:
-            image += patch.noise * torch.randn(image.shape, generator=generator, device=self._device)
-        return image
+    def _images(self, patches: Sequence[Patch], generator: torch.Generator) -> Tensor:
+        """What the network sees, (b, z, y, x): warped, with other contrast, and noise."""
+        edge, device = patches[0].warp.size, self._device
+        images = torch.empty(len(patches), edge, edge, edge, device=device)
+        bent = [n for n, p in enumerate(patches) if not p.warp.moves_voxels_only]
+        straight = [n for n, p in enumerate(patches) if p.warp.moves_voxels_only]
+        if bent:
+            images[bent] = sample_warped([patches[n].warp for n in bent], [patches[n].block for n in bent], device)
+        if straight:
+            images[straight] = torch.from_numpy(np.stack([patches[n].block for n in straight])).to(device)
+        contrast, noise = (
+            torch.tensor([getattr(p, name) for p in patches], dtype=torch.float32, device=device).view(-1, 1, 1, 1)
+            for name in ("contrast", "noise")
+        )
+        images *= contrast
+        if any(p.noise for p in patches):
+            images += noise * torch.randn(images.shape, generator=generator, device=device)
+        return images
 
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         c = self._config

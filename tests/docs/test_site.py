@@ -29,7 +29,8 @@ def test_every_option_is_there_with_its_default(hooks):
         for name in kind.model_fields:
             assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE), name
     fast, paper = recipe("fast"), recipe("paper")
-    assert f"| `patch_vx` | `{fast.patch_vx}` | `{paper.patch_vx}` | `int`, ≥ 16 |" in page
+    assert f"| `foreground_weight` | `{fast.foreground_weight}` | `{paper.foreground_weight}` | `float`, > 0 |" in page
+    assert f"| `patch_vx` | – | `{paper.patch_vx}` | `int`, ≥ 16 |" in page
     assert "| `path` | must be given | `Path` |" in page
     assert "| `validate` | `False` |" in page
 

@@ -29,7 +29,7 @@ def prepared(tmp_path_factory):
         (folder / "tomograms" / "t12.csv").rename(folder / "truth" / "t12.csv")
         run_shell(
             "etpick init tomograms --diameter ribosome=280 --diameter proteasome=150\n"
-            "etpick train project.toml --out model --steps 20 --validations 1 --patch 24\n"
+            "etpick train project.toml --out model --steps 20 --validations 1 --patch 24 --batch 4\n"
             "etpick pick model tomograms/t12.mrc --out picks --min-score 0"
         )
     finally:

@@ -37,7 +37,7 @@ def work(tmp_path_factory):
     etpick("init", data, "--diameter", "ribosome=280", "--diameter", "proteasome=150", "--out", project)
     etpick(
         "train", project, "--out", folder / "model", "--network", "fast", "--max-minutes", 20, "--seed", 0,
-        "--steps", 100, "--validations", 2, "--patch", 32,
+        "--steps", 100, "--validations", 2, "--patch", 32, "--batch", 4,
     )  # fmt: skip
     etpick("pick", folder / "model", data / "tomo_002.mrc", "--out", folder / "picks")
     return folder

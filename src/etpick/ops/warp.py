@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,9 +14,12 @@ from scipy.spatial.transform import Rotation
 from etpick.types import FloatArray
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _KNOTS: Final = 4  # elastic bending: a smooth field through 4×4×4 random shifts
+_ROUNDS: Final = 12  # of the bending's inversion, at most
+_CLOSE_VX: Final = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,27 +55,11 @@ class Warp:
         straight = offsets @ np.linalg.inv(self.matrix).T + self._centre
         points = straight
         if self.shift is not None:
-            for _ in range(12):
-                points = straight - self._bend(points)
+            for _ in range(_ROUNDS):
+                before, points = points, straight - self._bend(points)
+                if np.abs(points - before).max(initial=0) < _CLOSE_VX:
+                    break
         return np.asarray(points)
-
-    def sample(self, block: Tensor) -> Tensor:
-        """(b, b, b) block around the place → (size, size, size), trilinear, on the block's device.
-
-        The block's edge has the parity of `size`, so that both centres agree.
-        """
-        import torch
-        import torch.nn.functional as F
-
-        axis = torch.arange(self.size, device=block.device, dtype=torch.float32) - self._centre
-        grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
-        if self.shift is not None:
-            knots = torch.as_tensor(self.shift, dtype=torch.float32, device=block.device)[None]
-            grid = grid + F.interpolate(knots, size=grid.shape[1:], mode="trilinear", align_corners=True)[0]
-        matrix = torch.as_tensor(self.matrix, dtype=torch.float32, device=block.device)
-        source = torch.einsum("ij,jzyx->zyxi", matrix, grid) / ((block.shape[0] - 1) / 2)
-        out = F.grid_sample(block[None, None], source.flip(-1)[None], padding_mode="reflection", align_corners=True)
-        return out[0, 0]
 
     @property
     def _centre(self) -> float:
@@ -82,6 +70,35 @@ class Warp:
             return 0.0
         knots = (points * ((_KNOTS - 1) / (self.size - 1))).T
         return np.stack([map_coordinates(s, knots, order=1, mode="nearest") for s in self.shift], axis=-1)
+
+
+def sample_warped(warps: Sequence[Warp], blocks: Sequence[NDArray[np.float32]], device: torch.device) -> Tensor:
+    """Cubic blocks around places → (n, size, size, size), trilinear, on a device; all warps of one size.
+
+    A block's edge has the parity of `size`, so that both centres agree, and holds all that its warp draws on.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    size, edge = warps[0].size, max(len(block) for block in blocks)
+    volumes = np.zeros((len(blocks), 1, edge, edge, edge), np.float32)
+    for volume, block in zip(volumes[:, 0], blocks, strict=True):
+        rim = (edge - len(block)) // 2
+        inner = slice(rim, rim + len(block))
+        volume[inner, inner, inner] = block
+    axis = torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
+    knots = np.stack([np.zeros((3, *[_KNOTS] * 3)) if w.shift is None else w.shift for w in warps])
+    bends = F.interpolate(_on(knots, device), size=grid.shape[1:], mode="trilinear", align_corners=True)
+    matrices = _on(np.stack([w.matrix for w in warps]), device)
+    source = torch.einsum("nij,njzyx->nzyxi", matrices, grid + bends) / ((edge - 1) / 2)
+    return F.grid_sample(_on(volumes, device), source.flip(-1), align_corners=True)[:, 0]
+
+
+def _on(array: NDArray[np.floating], device: torch.device) -> Tensor:
+    import torch
+
+    return torch.from_numpy(array.astype(np.float32, copy=False)).to(device)
 
 
 def random_warp(
