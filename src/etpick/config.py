@@ -62,7 +62,7 @@ class TrainingConfig(_Frozen):
     weight_decay: float = Field(0.01, ge=0)
     muon: bool = Field(
         False,
-        description="Muon instead of AdamW for the inner convolutions: better classes where many are fully labelled, "
+        description="Muon instead of AdamW for the inner convolutions: better classes in training on large subtomograms, "
         "a worse ranking where labels are few and partial",
     )
     loss: LossName = "weighted"
