@@ -88,14 +88,16 @@ def sampler(**changes):
 
 def test_subtomograms_hold_the_widest_particle_and_a_step_as_many_voxels_whatever_their_size():
     config = recipe("fast")
-    assert [config.sized(w)[0] for w in (6.0, 20.0, 28.0, 90.0)] == [24, 24, 40, 48]
-    assert [config.sized(w)[1] for w in (20.0, 28.0, 90.0)] == [32, 7, 4]
-    assert recipe("fast", patch_vx=32, batch=3).sized(90.0) == (32, 3)
-    assert recipe("fast", patch_vx=96).sized(20.0) == (96, 1)
-    assert config.for_labels(partial=True).sized(20.0) == (48, 4)
-    assert recipe("fast", patch_vx=32).for_labels(partial=True).patch_vx == 32
+    assert [config.sized(w, 10_000) for w in (6.0, 20.0, 28.0, 90.0)] == [(24, 32), (24, 32), (40, 7), (48, 4)]
+    assert recipe("fast", patch_vx=32, batch=3).sized(90.0, 10_000) == (32, 3)
+    assert recipe("fast", patch_vx=96).sized(20.0, 10_000) == (96, 1)
+
+
+def test_few_labels_are_not_shown_over_and_over():
+    config = recipe("fast")
+    assert [config.sized(20.0, labels)[0] for labels in (2340, 1000, 700, 390, 0)] == [24, 32, 40, 48, 48]
     s = Sampler(sampler().sources, np.array([20.0, 8.0]), config, 2, np.zeros((0, 4)))
-    assert [p.labels.shape for p in s.batch(0)] == [(12, 12, 12)] * 32
+    assert [p.labels.shape for p in s.batch(0)] == [(24, 24, 24)] * 4
 
 
 def test_every_label_is_used_and_classes_take_turns():

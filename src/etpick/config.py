@@ -21,6 +21,7 @@ BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 _ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
 _EDGES_VX: Final = (24, 48)  # the smallest and the largest
 _STEP_VX: Final = 4 * 48**3  # in all subtomograms of a step
+_PASS_STEPS: Final = 70  # in which every label is shown once, at the most
 
 
 class _Frozen(BaseModel):
@@ -62,7 +63,7 @@ class TrainingConfig(_Frozen):
     weight_decay: float = Field(0.01, ge=0)
     muon: bool = Field(
         False,
-        description="Muon instead of AdamW for the inner convolutions: better classes in training on large subtomograms, "
+        description="Muon instead of AdamW for the inner convolutions: better classes on large subtomograms, "
         "a worse ranking where labels are few and partial",
     )
     loss: LossName = "weighted"
@@ -97,17 +98,21 @@ class TrainingConfig(_Frozen):
             )
         return self
 
-    def for_labels(self, *, partial: bool) -> TrainingConfig:
-        """The same with large subtomograms where labels are partial: in small ones, those few are learnt by heart."""
-        return self.model_copy(update={"patch_vx": _EDGES_VX[1]}) if partial and self.patch_vx is None else self
+    def sized(self, widest_vx: float, labels: int) -> tuple[int, int]:
+        """Edge of a training subtomogram and subtomograms per step, for particles up to so wide and so many labels.
 
-    def sized(self, widest_vx: float) -> tuple[int, int]:
-        """Edge of a training subtomogram and subtomograms per step, where particles are up to so many voxels wide.
-
-        Small subtomograms, of which more fit into a step, show more particles for the same arithmetic.
+        Small subtomograms show more particles for the same arithmetic; but few labels, shown too often, are learnt by
+        heart. So they are the smallest that hold the widest particle and show no label more often than that.
         """
-        edge = self.patch_vx or min(max(8 * math.ceil(_ROOM * widest_vx / 8), _EDGES_VX[0]), _EDGES_VX[1])
-        return edge, self.batch or max(1, round(_STEP_VX / edge**3))
+        smallest = min(max(8 * math.ceil(_ROOM * widest_vx / 8), _EDGES_VX[0]), _EDGES_VX[1])
+        edges = range(smallest, _EDGES_VX[1], 8)
+        edge = self.patch_vx or next((e for e in edges if _in_a_step(e) * _PASS_STEPS <= labels), _EDGES_VX[1])
+        return edge, self.batch or _in_a_step(edge)
+
+
+def _in_a_step(edge_vx: int) -> int:
+    """How many subtomograms of that edge have the voxels of a step."""
+    return max(1, round(_STEP_VX / edge_vx**3))
 
 
 class ExclusionConfig(_Frozen):

@@ -272,7 +272,7 @@ class Sampler:
     @cached_property
     def size(self) -> tuple[int, int]:
         """Edge of a subtomogram in working voxels, and how many make a batch."""
-        return self.config.sized(float(self.diameters_vx.max()))
+        return self.config.sized(float(self.diameters_vx.max()), len(self._all_labels))
 
     @cached_property
     def label_vx(self) -> FloatArray:

@@ -107,16 +107,16 @@ class Trainer:
         on_progress: OnProgress | None, on_validated: OnValidated | None = None,
     ) -> None:  # fmt: skip
         self.partial = dataset.partial_labels
-        self.config, self.folder, self.device = config.for_labels(partial=self.partial), folder, device
+        self.config, self.folder, self.device = config, folder, device
         self.on_progress = on_progress or (lambda progress: None)
         self.on_validated = on_validated
-        self.prepared: Prepared = prepare(dataset, self.config, self._say)
+        self.prepared: Prepared = prepare(dataset, config, self._say)
         self.sources = list(self.prepared.sources)
         self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
         self.best: Model | None = None
         self.validated: Validation | None = None
         self._begin(self._steps())
-        self.pace = Pace(self.state.steps, self.config.max_minutes)
+        self.pace = Pace(self.state.steps, config.max_minutes)
         self._started = time.monotonic()
 
     def _begin(self, steps: int) -> None:
@@ -296,7 +296,7 @@ class Trainer:
         labels = sum(len(s.labels) for s in self.prepared.sources)
         if self.config.steps:
             return self.config.steps
-        batch = self.config.sized(float(self.widths_vx.max()))[1]
+        batch = self.config.sized(float(self.widths_vx.max()), labels)[1]
         return max(1, math.ceil((self.config.epochs or 1) * labels / batch))
 
     def _plan(self) -> None:
