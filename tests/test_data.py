@@ -91,6 +91,7 @@ def test_subtomograms_hold_the_widest_particle_and_a_step_as_many_voxels_whateve
     assert [config.sized(w, 10_000) for w in (6.0, 20.0, 28.0, 90.0)] == [(24, 32), (24, 32), (40, 7), (48, 4)]
     assert recipe("fast", patch_vx=32, batch=3).sized(90.0, 10_000) == (32, 3)
     assert recipe("fast", patch_vx=96).sized(20.0, 10_000) == (96, 1)
+    assert recipe("fast", batch=8).sized(20.0, 10_000) == (48, 8)
 
 
 def test_few_labels_are_not_shown_over_and_over():

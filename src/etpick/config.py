@@ -21,7 +21,7 @@ BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 _ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
 _EDGES_VX: Final = (24, 48)  # the smallest and the largest
 _STEP_VX: Final = 4 * 48**3  # in all subtomograms of a step
-_PASS_STEPS: Final = 70  # in which every label is shown once, at the most
+_PASS_STEPS: Final = 70  # steps for a pass over the labels, at least, with all but the largest subtomograms
 
 
 class _Frozen(BaseModel):
@@ -48,11 +48,9 @@ class TrainingConfig(_Frozen):
     epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
     max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
     patch_vx: int | None = Field(
-        None,
-        ge=16,
-        description="edge of a training subtomogram in working voxels; if not given, 1.2 times the widest "
-        "particle, 24 to 48",
-    )
+        None, ge=16, description="edge of a training subtomogram in working voxels; if not given, 24 to 48: 1.2 times "
+        "the widest particle, larger where labels are few, 48 where the batch is given"
+    )  # fmt: skip
     batch: int | None = Field(
         None, ge=1, description="subtomograms per step; if not given, as many as have 440,000 voxels together"
     )
@@ -102,11 +100,13 @@ class TrainingConfig(_Frozen):
         """Edge of a training subtomogram and subtomograms per step, for particles up to so wide and so many labels.
 
         Small subtomograms show more particles for the same arithmetic; but few labels, shown too often, are learnt by
-        heart. So they are the smallest that hold the widest particle and show no label more often than that.
+        heart. So they are the smallest that hold the widest particle and take `_PASS_STEPS` for a pass over the labels.
         """
-        smallest = min(max(8 * math.ceil(_ROOM * widest_vx / 8), _EDGES_VX[0]), _EDGES_VX[1])
-        edges = range(smallest, _EDGES_VX[1], 8)
-        edge = self.patch_vx or next((e for e in edges if _in_a_step(e) * _PASS_STEPS <= labels), _EDGES_VX[1])
+        smallest, largest = _EDGES_VX
+        edge = self.patch_vx or largest
+        if not (self.patch_vx or self.batch):
+            enough = max(8 * math.ceil(_ROOM * widest_vx / 8), smallest)
+            edge = next((e for e in range(enough, largest, 8) if _in_a_step(e) * _PASS_STEPS <= labels), largest)
         return edge, self.batch or _in_a_step(edge)
 
 
