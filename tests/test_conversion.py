@@ -106,6 +106,9 @@ def test_of_several_tomograms_one_is_named_and_its_odd_size_keeps_the_centre(tmp
 def test_classes_are_chosen_and_numbered(tmp_path: Path, picks: Path) -> None:
     done = convert(picks, tmp_path / "a.tbl", classes=["ribosome", "proteasome"])
     assert "classes are numbered: 1 ribosome, 2 proteasome" in done.notes
+    numbered, named = (convert(picks, tmp_path / name).notes for name in ("a.star", "a.csv"))
+    assert any(note.startswith("classes are numbered: 1 ") for note in numbered)
+    assert not any("numbered" in note for note in named)
     assert done.files == (tmp_path / "a.tbl", tmp_path / "a.doc")
     assert read_picks(tmp_path / "a.tbl").classes.tolist() == ["1", "2"]
     only = convert(picks, tmp_path / "r.ndjson", only=["ribosome"])

@@ -30,17 +30,16 @@ from etpick.io.formats.text import join_csvs, read_text, write_coords, write_csv
 
 _FROM_0 = "voxels from 0"
 _ALL = frozenset({"class names", "scores", "angles", "spacing", "tomogram"})
-
 _STAR = _ALL | {"class numbers"}
 
 BY_NAME: Mapping[str, PickFormat] = MappingProxyType(
     {
         form.name: form
         for form in (
-            PickFormat("csv", "CSV with a header", (".csv",), read_text, write_csv, positions=_FROM_0, holds=_STAR,
+            PickFormat("csv", "CSV with a header", (".csv",), read_text, write_csv, positions=_FROM_0, holds=_ALL,
                        join=join_csvs),
             PickFormat("relion4", "RELION 3.1 and 4", (".star",), read_star, write_relion4,
-                       positions=_FROM_0, holds=_ALL, join=join_stars),
+                       positions=_FROM_0, holds=_STAR, join=join_stars),
             PickFormat("relion5", "RELION 5", (".star",), read_star, write_relion5,
                        positions="Å from size / 2", holds=_STAR, join=join_stars),
             PickFormat("warp", "Warp; M is read", (".star",), read_star, write_warp,
