@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from etpick import __version__
-from etpick.config import BINARY_FLOOR, PAPER_PATCH_VX, PickingConfig, TrainingConfig, build
+from etpick.config import BINARY_FLOOR, PickingConfig, TrainingConfig, build
 from etpick.data import label_widths
 from etpick.decision import Decision
 from etpick.errors import ModelError
@@ -109,7 +109,7 @@ def _model_lines(model: Model) -> list[str]:
 def make_network(config: TrainingConfig, classes: int) -> Network:
     """A fresh network as the configuration says."""
     kind = NETWORKS[config.network]
-    return kind(classes, tile_size=config.patch_vx or PAPER_PATCH_VX) if kind is PaperNet else kind(classes)
+    return PaperNet(classes, tile_size=config.patch_vx) if kind is PaperNet and config.patch_vx else kind(classes)
 
 
 def make_finder(

@@ -15,7 +15,6 @@ LossName = Literal["weighted", "dice"]
 
 POOLING_KERNEL: Final = 3  # kernel k of the mean pooling in MP-NMS
 PAPER_HALO_VX: Final = 12  # DeepETPicker's default padding
-PAPER_PATCH_VX: Final = 72  # its subtomograms, and its tiles, since its coordinates span them
 SEGMENTATION_THRESHOLD: Final = 0.5  # t_seg of the paper, for its binary variant
 BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 _ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
@@ -90,7 +89,7 @@ class TrainingConfig(_Frozen):
             raise ValueError(f"patch_vx {self.patch_vx} must be a multiple of 8, the network's coarsest voxel")
         if self.background_share + self.hard_share > 1:
             raise ValueError("background_share and hard_share together exceed 1")
-        if self.network == "paper" and self.patch_vx and self.patch_vx <= 2 * PAPER_HALO_VX:
+        if self.network == "paper" and (self.patch_vx or 0) <= 2 * PAPER_HALO_VX:
             raise ValueError(
                 f"patch_vx {self.patch_vx} must exceed twice the halo {PAPER_HALO_VX} of the paper's tiles"
             )
@@ -229,7 +228,7 @@ T = TypeVar("T", bound=BaseModel)
 _PAPER: Final[dict[str, Any]] = {
     "network": "paper",
     "epochs": 60.0,
-    "patch_vx": PAPER_PATCH_VX,
+    "patch_vx": 72,
     "batch": 8,
     "learning_rate": 1e-3,
     "loss": "dice",
