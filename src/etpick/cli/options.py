@@ -50,7 +50,8 @@ def _default(kind: type[Config], name: str) -> str:
     fast, paper = (getattr(recipe(network), name) for network in ("fast", "paper"))
     if fast == paper:
         return "" if fast is None else f"  [default: {fast}]"
-    return f"  [default: fast {fast}, paper {'60 passes over the labels' if paper is None else paper}]"
+    known = {"fast": fast, "paper": "60 passes over the labels" if paper is None else paper}
+    return f"  [default: {', '.join(f'{n} {value}' for n, value in known.items() if value is not None)}]"
 
 
 def _diameters(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
