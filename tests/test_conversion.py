@@ -57,6 +57,19 @@ def test_unbinned_and_binned_voxels(tmp_path: Path, picks: Path) -> None:
     assert done.particles.positions[0].tolist() == [30, 20, 10] and done.particles.tomogram == "TS_07"
 
 
+def test_axes_are_swapped_and_then_flipped_and_angles_left_out(tmp_path: Path, picks: Path, tomogram: Path) -> None:
+    done = convert(picks, tmp_path / "s.csv", swap="xz")
+    assert done.particles.positions[0].tolist() == [10, 20, 30]
+    assert done.particles.angles is None and "angles are left out" in done.notes[0]
+    done = convert(picks, tmp_path / "f.csv", swap="xz", flip="z", tomogram=tomogram)
+    assert read_picks(tmp_path / "f.csv").positions[0].tolist() == [39 - 10, 20, 30]
+    with pytest.raises(InputError, match="--flip z needs the tomogram's size"):
+        convert(picks, tmp_path / "n.csv", flip="z")
+    with pytest.raises(InputError, match="--swap zz: choose one of xy, xz, yz"):
+        convert(picks, tmp_path / "n.csv", swap="zz")
+    assert not (tmp_path / "n.csv").exists()
+
+
 def test_tomograms_star_is_written_and_read(tmp_path: Path, picks: Path, tomogram: Path) -> None:
     star, table = tmp_path / "particles.star", tmp_path / "tomograms.star"
     done = convert(

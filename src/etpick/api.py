@@ -30,7 +30,7 @@ from etpick.io.picks import read_picks, write_picks
 from etpick.io.project import load_project
 from etpick.io.score_maps import writing_scores
 from etpick.io.table import tomogram_name
-from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
+from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram, tomograms_in_folder
 from etpick.judging import Judged
 from etpick.picking import Found, Picker
 from etpick.progress import OnProgress, OnValidated
@@ -256,11 +256,12 @@ def evaluate(
 def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list[str]:
     """Lines about tomograms, pick files, project files and model folders: what they hold, what looks wrong.
 
-    Pick files are held against the only tomogram, or against the one whose name theirs begins with; a tomogram
-    for which none is named is shown with those beside it. Raises EtpickError for what cannot be read.
+    A folder stands for its tomograms, or, where it holds none, for its pick files. Pick files are held against the
+    only tomogram, or against the one whose name theirs begins with; a tomogram for which none is named is shown with
+    those beside it. Raises EtpickError for what cannot be read.
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
-    from etpick.io.pairing import picks_beside
+    from etpick.io.pairing import pick_files_in, picks_beside
     from etpick.io.picks import is_pick_file
     from etpick.io.table import belongs_to
     from etpick.quantising import read_int8
@@ -268,7 +269,10 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
     projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
     picks = [Path(p) for p in paths if is_pick_file(Path(p))]
-    rest = [p for p in paths if Path(p) not in {*models, *projects, *picks}]
+    folders = [p for p in map(Path, paths) if p.is_dir() and not tomograms_in_folder(p) and p not in models]
+    of_picks = {folder: found for folder in folders if (found := list(pick_files_in(folder).values()))}
+    rest = [p for p in paths if Path(p) not in {*models, *projects, *picks, *of_picks}]
+    picks += [file for found in of_picks.values() for file in sorted(found)]
     lines: list[str] = []
     tomograms: list[Tomogram] = []
     for path in find_tomograms(rest) if rest else []:

@@ -16,9 +16,10 @@ from etpick.evaluation.comparison import Places, counts, find_places, region_nam
 from etpick.evaluation.curves import Curve, precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.io.atomic import atomic_write, refuse_existing
+from etpick.io.pairing import pick_files_in
 from etpick.io.picks import write_picks
 from etpick.io.sanity import same_spacing
-from etpick.judging import classes_of, pick_files, read_marked
+from etpick.judging import classes_of, read_marked
 from etpick.types import ParticleClass, Particles
 
 MOST_SETS: Final = 6  # 63 regions; more cannot be looked at
@@ -216,7 +217,7 @@ def _by_tomogram(paths: Sequence[Path], names: Sequence[str]) -> tuple[dict[str,
         raise InputError(f"{', '.join(map(str, paths))}: give files of one tomogram, or folders, not both")
     if not paths[0].is_dir():
         return {paths[0].stem: list(paths)}, []
-    folders = [pick_files(path) for path in paths]
+    folders = [pick_files_in(path) for path in paths]
     if empty := [path for path, found in zip(paths, folders, strict=True) if not found]:
         raise InputError(f"{empty[0]} holds no pick files")
     tomograms = sorted(set().union(*folders))

@@ -15,7 +15,7 @@ from etpick.io.formats.copick import files_in_run, left_in_run
 from etpick.io.formats.registry import format_to_read, format_to_write
 from etpick.io.formats.tomograms_star import StarTomogram, read_tomograms_star, write_tomograms_star
 from etpick.io.picks import read_picks, write_picks
-from etpick.io.sanity import describe_outside, same_spacing
+from etpick.io.sanity import FLIPS, SWAPS, describe_outside, flipped, same_spacing, swapped
 from etpick.io.table import belongs_to
 from etpick.io.tomograms import open_tomogram
 from etpick.types import Particles, Shape3, Tomogram
@@ -71,6 +71,8 @@ def convert(
     spacing_A: float | None = None,
     binning: float | None = None,
     out_binning: float | None = None,
+    swap: str | None = None,
+    flip: str | None = None,
     classes: Sequence[str] = (),
     only: Sequence[str] = (),
     write_tomograms: Path | str | None = None,
@@ -80,8 +82,9 @@ def convert(
 
     What lies between are voxels of a tomogram: the file `tomogram`, or the one called `name` in RELION's
     `tomograms_star`, or one of `size_xyz` voxels with `spacing_A`. `binning` is how many voxels of the source
-    make one of its voxels, `out_binning` the same for the target; both are 1 unless given. `classes` are names
-    in the order that numbers them, `only` those to keep. `write_tomograms` is where to write a tomograms.star
+    make one of its voxels, `out_binning` the same for the target; both are 1 unless given. `swap` exchanges two axes
+    ("xz"), `flip` then counts one from its other end ("z"); both leave out angles, which no longer hold. `classes` are
+    names in the order that numbers them, `only` those to keep. `write_tomograms` is where to write a tomograms.star
     that goes with a RELION 5 file.
 
     Raises InputError and OutputError, which say what option tells the unknown.
@@ -104,23 +107,25 @@ def convert(
     if binning is None:
         _refuse_another_spacing(source, particles, place)
     particles = _selected(source, replace(particles, spacing_A=place.spacing_A or particles.spacing_A), only)
-    scale = out_binning or 1.0
+    turned, scale = _turned(particles, place, swap, flip), out_binning or 1.0
     if not (np.isfinite(scale) and scale > 0):
         raise OutputError(f"--out-bin {scale} is not a positive number")
     write_picks(
         target,
-        particles,
+        turned,
         tomogram_shape=place.whole_shape,
         classes=classes,
         binning=scale,
         style=writing.name,
         overwrite=overwrite,
     )
-    files = [*_files(target, writing, particles), *_tomograms_file(write_tomograms, particles, place, scale, overwrite)]
-    notes = _notes(particles, place, reading, writing, classes)
+    files = [*_files(target, writing, turned), *_tomograms_file(write_tomograms, turned, place, scale, overwrite)]
+    notes = _notes(turned, place, reading, writing, classes)
+    if turned.angles is None and particles.angles is not None:
+        notes.append("the angles are left out: on other axes they do not hold")
     if others := left_in_run(target, files) if writing.write_folder else []:
         notes.append(f"{', '.join(others)} of before stay as they were")
-    return Converted(particles, reading.title, writing.title, tuple(files), tuple(notes))
+    return Converted(turned, reading.title, writing.title, tuple(files), tuple(notes))
 
 
 def _place(
@@ -169,6 +174,24 @@ def _selected(source: Path, particles: Particles, only: Sequence[str]) -> Partic
     if missing := [name for name in only if name not in found]:
         raise InputError(f"no pick of class {', '.join(missing)} in {source}: it holds {', '.join(found) or 'none'}")
     return particles.select(np.isin(particles.classes, list(only)))
+
+
+def _turned(particles: Particles, place: Place, swap: str | None, flip: str | None) -> Particles:
+    """With other axes, where a mistake in the file asks for it."""
+    if swap is None and flip is None:
+        return particles
+    positions = particles.positions
+    if swap is not None:
+        if swap not in SWAPS:
+            raise InputError(f"--swap {swap}: choose one of {', '.join(SWAPS)}")
+        positions = swapped(positions, swap)
+    if flip is not None:
+        if flip not in FLIPS:
+            raise InputError(f"--flip {flip}: choose one of {', '.join(FLIPS)}")
+        if place.shape is None:
+            raise InputError(f"--flip {flip} needs the tomogram's size: give --tomogram or --size")
+        positions = flipped(positions, place.shape, flip)
+    return replace(particles, positions=positions, angles=None)
 
 
 def _files(target: Path, form: PickFormat, particles: Particles) -> list[Path]:

@@ -20,7 +20,8 @@ from etpick.errors import InputError
 from etpick.evaluation.curves import precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.evaluation.rules import CziiScore, ShrecScore, czii_rule, shrec_rule
-from etpick.io.picks import SEARCHED, is_pick_file, read_picks, read_table
+from etpick.io.pairing import pick_files_in
+from etpick.io.picks import SEARCHED, read_picks, read_table
 from etpick.io.sanity import same_spacing
 from etpick.types import NEGATIVE, ParticleClass, Particles
 
@@ -172,7 +173,7 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
         raise InputError(f"{picks} and {truth} must both be files, or both be folders")
     if not picks.is_dir():
         return [(picks, truth)], []
-    truths, found = pick_files(truth), pick_files(picks)
+    truths, found = pick_files_in(truth), pick_files_in(picks)
     if not truths:
         raise InputError(f"{truth} holds no pick files ({', '.join(SEARCHED)})")
     if not set(truths) & set(found):
@@ -182,12 +183,6 @@ def _pairs(picks: Path, truth: Path) -> tuple[list[tuple[Path | None, Path]], li
     if extra := [found[name].name for name in sorted(set(found) - set(truths))]:
         notes.append(f"no truth for {', '.join(extra)}: left out")
     return pairs, notes
-
-
-def pick_files(folder: Path) -> dict[str, Path]:
-    """The pick files of a folder by name without suffix; where formats stand side by side, the first of `SEARCHED`."""
-    found = (p for suffix in reversed(list(SEARCHED)) for p in sorted(folder.glob(f"*{suffix}")))
-    return {p.stem: p for p in found if is_pick_file(p)}
 
 
 def classes_of(diameters_A: Mapping[str, float], model: Model | None) -> tuple[ParticleClass, ...]:

@@ -27,4 +27,11 @@ def test_the_verdict_ends_a_table_of_what_was_tried(tmp_path: Path, swapped: boo
     more = CliRunner().invoke(main, ["check", str(tmp_path / "t1.mrc"), str(tmp_path / "t1.csv"), "--diameter", "a=50"])
     assert "a: nearest neighbours" in more.output and "overlap; picks from low z to high: " in more.output
     assert any(line.startswith("z runs the other way") for line in table)
-    assert verdict.startswith("x and y are swapped: undone,") if swapped else "they fit the tomogram" in verdict
+    if not swapped:
+        assert "they fit the tomogram" in verdict
+        return
+    assert verdict.startswith("x and y are swapped (convert --swap xy): undone,")
+    mended = CliRunner().invoke(main, ["convert", str(tmp_path / "t1.csv"), str(tmp_path / "m.csv"), "--swap", "xy"])
+    assert mended.exit_code == 0, mended.output
+    again = CliRunner().invoke(main, ["check", str(tmp_path / "t1.mrc"), str(tmp_path / "m.csv")])
+    assert "they fit the tomogram" in again.output

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copy
 
 import mrcfile
 import numpy as np
@@ -102,6 +103,15 @@ def test_info_tells_what_is_in_a_file(work):
     assert out == etpick("info", work / "data" / "tomo_000.mrc")  # the picks beside it are found
     assert "network fast" in etpick("info", work / "model")
     assert "tomo_001" in etpick("info", work / "project.toml")
+
+
+def test_info_takes_a_folder_of_picks(work, tmp_path):
+    for name in ("tomo_000", "tomo_001"):
+        copy(work / "data" / f"{name}.csv", tmp_path)
+    out = etpick("info", tmp_path)
+    assert out.index("picks in tomo_000.csv: ") < out.index("picks in tomo_001.csv: ")
+    assert "96 × 96 × 48 voxels" not in out
+    assert "grey level against surroundings" in etpick("info", work / "data" / "tomo_001.mrc", tmp_path)
 
 
 def test_info_shows_a_tomogram_without_a_spacing(work, tmp_path):

@@ -10,6 +10,7 @@ import click
 from etpick.cli.options import FILE, overwrite_option
 from etpick.io.copick_project import is_copick_project
 from etpick.io.formats.registry import BY_NAME
+from etpick.io.sanity import FLIPS, SWAPS
 
 if TYPE_CHECKING:
     from etpick.conversion import Converted
@@ -38,6 +39,10 @@ def _list_formats(context: click.Context, _: click.Parameter, value: bool) -> No
               help="how many voxels of IN make one of the tomogram, along an axis  [default: 1]")  # fmt: skip
 @click.option("--out-bin", "out_binning", type=click.FloatRange(min=0, min_open=True),
               help="how many voxels of OUT make one of the tomogram  [default: 1]")  # fmt: skip
+@click.option("--swap", type=click.Choice(SWAPS), help="exchange two axes, where IN names them wrongly "
+              "(`etpick check` tells); angles are left out")  # fmt: skip
+@click.option("--flip", type=click.Choice(FLIPS), help="count an axis from its other end, after --swap; "
+              "angles are left out")  # fmt: skip
 @click.option("--from", "from_style", type=_STYLES, help="the format of IN, where its ending and content do not tell")
 @click.option("--to", "to_style", type=_STYLES, help="the format of OUT, where its ending does not tell")
 @click.option("--class", "classes", multiple=True, help="names of the classes in the order that numbers them from 1")

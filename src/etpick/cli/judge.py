@@ -54,7 +54,7 @@ def evaluate(
 def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
     """Tell what is in files, and what looks wrong.
 
-    Tomograms with the picks named or beside them, pick files, project files, model folders.
+    Tomograms with the picks named or beside them, pick files, folders of either, project files, model folders.
     """
     from etpick import api
 
@@ -76,8 +76,12 @@ def check(
     """Are the picks where the particles are?
 
     Compares the density at the picks with that at random places, as they are and with swapped axes, flipped axes and
-    other binnings undone, and names the likely mistake. With --diameter or --model also whether they lie as particles
-    can: how many are closer than a diameter to another, and how many lie in each tenth of the height.
+    other binnings undone, and names the likely mistake, which `etpick convert` mends. The table says how much brighter
+    (+) or darker (−) than their surroundings the picks are, in σ of random places with its 95 % interval, and how many
+    standard errors that is: it is largest where they lie right, and clear from 5 on.
+
+    With --diameter or --model also whether they lie as particles can: how many are closer than a diameter to another,
+    and how many lie in each tenth of the height.
     """
     from etpick.checkpoint import load_model
     from etpick.inspection import placement_of, plausibility_of

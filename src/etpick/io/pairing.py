@@ -106,6 +106,12 @@ def _single(file: Path, names: Mapping[str, Path]) -> dict[Path, Path]:
     return {path: file for name, path in names.items() if any(belongs_to(name, other) for other in stated)}
 
 
+def pick_files_in(folder: Path) -> dict[str, Path]:
+    """The pick files of a folder by name without suffix; where formats stand side by side, the first of `SEARCHED`."""
+    found = (p for suffix in reversed(list(SEARCHED)) for p in sorted(folder.glob(f"*{suffix}")))
+    return {p.stem: p for p in found if is_pick_file(p)}
+
+
 def tomograms_in(file: Path, style: str | None = None) -> list[str]:
     """The names of tomograms that a pick file gives in its rows, as written, each once; raises InputError."""
     anywhere = Grid((1, 1, 1), 1.0)  # only the names are wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +19,43 @@ SPACING_TOLERANCE = 0.01
 
 Undo = Callable[[FloatArray, Shape3], FloatArray]
 
+SWAPS: Final = ("xy", "xz", "yz")
+FLIPS: Final = ("x", "y", "z")
+_AXES: Final = "zyx"
+
+
+def swapped(positions: FloatArray, axes: str) -> FloatArray:
+    """(n, 3) zyx voxels with two axes exchanged, "xz" say."""
+    one, other = (_AXES.index(axis) for axis in axes)
+    out = positions.copy()
+    out[:, [one, other]] = positions[:, [other, one]]
+    return out
+
+
+def flipped(positions: FloatArray, shape: tuple[float, float, float], axis: str) -> FloatArray:
+    """(n, 3) zyx voxels in a volume of that shape, one axis of which is counted from its other end."""
+    number = _AXES.index(axis)
+    out = positions.copy()
+    out[:, number] = shape[number] - 1 - out[:, number]
+    return out
+
+
 MISTAKES: Mapping[str, Undo] = MappingProxyType(
     {
-        "x and z are swapped": lambda p, _: p[:, [2, 1, 0]],
-        "y and z are swapped": lambda p, _: p[:, [1, 0, 2]],
-        "x and y are swapped": lambda p, _: p[:, [0, 2, 1]],
+        "x and z are swapped (convert --swap xz)": lambda p, _: swapped(p, "xz"),
+        "y and z are swapped (convert --swap yz)": lambda p, _: swapped(p, "yz"),
+        "x and y are swapped (convert --swap xy)": lambda p, _: swapped(p, "xy"),
         "they are in voxels 2 times finer (binning = 2)": lambda p, _: p / 2,
         "they are in voxels 4 times finer (binning = 4)": lambda p, _: p / 4,
         "they are in voxels 2 times coarser (binning = 0.5)": lambda p, _: p * 2,
         "they are in voxels 4 times coarser (binning = 0.25)": lambda p, _: p * 4,
-        "z runs the other way": lambda p, shape: _mirrored(p, shape, 0),
-        "y runs the other way (the other hand)": lambda p, shape: _mirrored(p, shape, 1),
-        "x runs the other way (the other hand)": lambda p, shape: _mirrored(p, shape, 2),
+        "z runs the other way (convert --flip z)": lambda p, shape: flipped(p, shape, "z"),
+        "y runs the other way (convert --flip y)": lambda p, shape: flipped(p, shape, "y"),
+        "x runs the other way (convert --flip x)": lambda p, shape: flipped(p, shape, "x"),
     }
 )
-"""What may have happened to picks in a volume of a shape, and what undoes it: (n, 3) zyx → (n, 3) zyx."""
-
-
-def _mirrored(positions: FloatArray, shape: Shape3, axis: int) -> FloatArray:
-    out = positions.copy()
-    out[:, axis] = shape[axis] - 1 - out[:, axis]
-    return out
+"""What may have happened to picks in a volume of a shape, with what mends their file, and what undoes it here:
+(n, 3) zyx → (n, 3) zyx."""
 
 
 def is_outside(positions: FloatArray, shape: Shape3) -> NDArray[np.bool_]:

@@ -171,14 +171,22 @@ def _at(path: Path, copick_tomograms: str | None) -> list[Path]:
     return [path]
 
 
+def tomograms_in_folder(folder: Path) -> list[Path]:
+    """The tomograms of a folder in natural order; none, where it holds none."""
+    return sorted((path for path in _files_in(folder) if _suffix(path, SEARCHED)), key=_natural)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if (p.is_file() or _is_zarr(p)) and not p.name.startswith(".")]
+
+
 def _in_folder(folder: Path) -> list[Path]:
-    here = [p for p in folder.iterdir() if (p.is_file() or _is_zarr(p)) and not p.name.startswith(".")]
-    found = [path for path in here if _suffix(path, SEARCHED)]
-    if not found:
-        others = sorted((path for path in here if _suffix(path, READERS)), key=_natural)
-        hint = f"; {others[0].name} is read where you name it" if others else ""
-        raise InputError(f"no tomogram in {folder}: looked for {', '.join(SEARCHED)} among {len(here)} files{hint}")
-    return sorted(found, key=_natural)
+    if found := tomograms_in_folder(folder):
+        return found
+    here = _files_in(folder)
+    others = sorted((path for path in here if _suffix(path, READERS)), key=_natural)
+    hint = f"; {others[0].name} is read where you name it" if others else ""
+    raise InputError(f"no tomogram in {folder}: looked for {', '.join(SEARCHED)} among {len(here)} files{hint}")
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
