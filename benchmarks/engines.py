@@ -85,8 +85,7 @@ def tile_seconds(model: Model) -> dict[str, float]:
 def step_seconds(model: Model) -> dict[str, float]:
     """The network of a training step, forward and backward, in both precisions."""
     network = on_device(make_network(model.config, len(model.classes)), CPU).train()
-    widest = max(c.diameter_A for c in model.classes) / model.spacing_A
-    edge, batch = model.config.sized(widest, sum(model.trained_on["labels"].values()))
+    edge, batch = model.trained_on["patch_vx"], model.trained_on["batch"]
     images = torch.randn(batch, 1, edge, edge, edge).to(memory_format=torch.channels_last_3d)
 
     def step(half: bool) -> None:

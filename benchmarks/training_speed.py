@@ -39,7 +39,7 @@ def in_the_loop(network: str, steps: int) -> float:
 
     with suppress(Interrupted):
         train_model(
-            phantom_dataset(), recipe(network, steps=100_000, validations=1), on_progress=note,
+            phantom_dataset(), recipe(network, validations=1), on_progress=note,
             should_stop=lambda: len(times) > steps,
         )  # fmt: skip
     return float(np.median(np.diff(times[WARM:])))
@@ -53,8 +53,9 @@ def alone(network: str) -> tuple[float, float]:
     prepared = prepare(phantom_dataset(), config, lambda line: None)
     widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
     learner = Learner(config, len(prepared.classes), device)
-    sampler = Sampler(prepared.sources, widths, config, learner.network.stride, np.zeros((0, 4)))
-    batch, (edge, count) = sampler.batch(0), sampler.size
+    edge, count = config.sized(widths.max(), sum(len(s.labels) for s in prepared.sources), config.steps)
+    sampler = Sampler(prepared.sources, widths, config, learner.network.stride, np.zeros((0, 4)), (edge, count))
+    batch = sampler.batch(0)
     seconds = median_seconds(lambda: learner.step(batch, 0, 1e-4), 10)
     with FlopCounterMode(display=False) as counter:
         make_network(config, len(prepared.classes))(torch.zeros(count, 1, edge, edge, edge))

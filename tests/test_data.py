@@ -83,22 +83,23 @@ def sampler(**changes):
         particles = Particles(np.concatenate([big, small]), np.array(["big"] * 4 + ["small"] * 9))
         sources.append(make_source(v, particles, CLASSES))
     config = recipe("fast", patch_vx=32, batch=2, **changes)
-    return Sampler(sources, np.array([20.0, 8.0]), config, 2, np.zeros((0, 4)))
+    return Sampler(sources, np.array([20.0, 8.0]), config, 2, np.zeros((0, 4)), (32, 2))
 
 
 def test_subtomograms_hold_the_widest_particle_and_a_step_as_many_voxels_whatever_their_size():
     config = recipe("fast")
-    assert [config.sized(w, 10_000) for w in (6.0, 20.0, 28.0, 90.0)] == [(24, 32), (24, 32), (40, 7), (48, 4)]
-    assert recipe("fast", patch_vx=32, batch=3).sized(90.0, 10_000) == (32, 3)
-    assert recipe("fast", patch_vx=96).sized(20.0, 10_000) == (96, 1)
-    assert recipe("fast", batch=8).sized(20.0, 10_000) == (48, 8)
+    sizes = [config.sized(w, 10_000, 1000) for w in (6.0, 20.0, 28.0, 90.0)]
+    assert sizes == [(24, 32), (24, 32), (40, 7), (48, 4)]
+    assert recipe("fast", patch_vx=32, batch=3).sized(90.0, 10_000, 1000) == (32, 3)
+    assert recipe("fast", patch_vx=96).sized(20.0, 10_000, 1000) == (96, 1)
+    assert recipe("fast", batch=8).sized(20.0, 10_000, 1000) == (48, 8)
 
 
-def test_few_labels_are_not_shown_over_and_over():
+def test_labels_are_not_shown_over_and_over():
     config = recipe("fast")
-    assert [config.sized(20.0, labels)[0] for labels in (2340, 1000, 700, 390, 0)] == [24, 32, 40, 48, 48]
-    s = Sampler(sampler().sources, np.array([20.0, 8.0]), config, 2, np.zeros((0, 4)))
-    assert [p.labels.shape for p in s.batch(0)] == [(24, 24, 24)] * 4
+    assert [config.sized(20.0, labels, 2000)[0] for labels in (2340, 1000, 500, 390, 0)] == [24, 32, 40, 48, 48]
+    assert [config.sized(20.0, 2340, steps)[0] for steps in (2000, 5000, 8000, 20_000)] == [24, 32, 40, 48]
+    assert [recipe("fast", epochs=n).sized(20.0, 390, None)[0] for n in (20.0, 60.0)] == [24, 48]
 
 
 def test_every_label_is_used_and_classes_take_turns():
@@ -121,7 +122,7 @@ def test_the_draw_of_a_step_depends_on_nothing_else():
 def test_places_outside_the_tomogram_and_held_out_are_not_learnt():
     v = volume((64, 64, 64))
     source = Source(v, np.array([[32.0, 32, 32]]), np.array([1]), held_out=Box((0, 0, 40), (64, 64, 64)))
-    s = Sampler([source], np.array([20.0]), recipe("fast", patch_vx=32, background_share=0.0), 2, np.zeros((0, 4)))
+    s = Sampler([source], np.array([20.0]), recipe("fast", background_share=0.0), 2, np.zeros((0, 4)), (32, 2))
     for step in range(12):
         for patch in s.batch(step):
             points = np.indices(patch.weights.shape).reshape(3, -1).T * 2 + 0.5

@@ -61,7 +61,7 @@ def test_doubtful_places_weigh_nothing_where_no_label_is():
     judged = judge_places(places, found, uncalibrated(CLASSES, 10.0), LIMITS)
     still = {"mirror": False, "warp_share": 0.0}
     config = recipe(patch_vx=64, background_share=0.0, augmentation=still)
-    sampler = Sampler([judged], np.array([10.0, 6.0]), config, 2, np.zeros((0, 4)))
+    sampler = Sampler([judged], np.array([10.0, 6.0]), config, 2, np.zeros((0, 4)), (64, 2))
     labels, weights = sampler._labels(judged, np.array([31.5, 31.5, 31.5]), sampler._patch(0).warp)
     at = {x: (16, 16, x // 2) for x in (18, 32, 34, 42, 52)}
     assert [labels[at[x]] for x in (18, 32, 42)] == [0, 1, 0]

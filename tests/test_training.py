@@ -137,6 +137,17 @@ def test_a_time_limit_becomes_a_number_of_steps_that_repeats_the_run():
         assert same(limited, train_model(dataset(), recipe(**QUICK, steps=steps)))
 
 
+def test_the_size_of_subtomograms_follows_from_the_steps_and_is_kept_on_resuming(tmp_path):
+    said = []
+    config = recipe(steps=2, validations=1, int8=False)
+    with pytest.raises(Interrupted):
+        train_model(dataset(), config, tmp_path, should_stop=StopAt(0), on_progress=lambda p: said.append(p.message))
+    assert "learning from subtomograms of 24³ voxels, 32 a step" in said
+    assert load_state(tmp_path)[1]["size"] == [24, 32]
+    model = train_model(dataset(), config, tmp_path, resume=True)
+    assert (model.trained_on["patch_vx"], model.trained_on["batch"]) == (24, 32)
+
+
 def test_with_partial_labels_suspicious_places_are_not_held_against_the_network(monkeypatch):
     seen = []
     monkeypatch.setattr("etpick.training.Sampler", lambda *a: seen.append(a[4]) or Sampler(*a))

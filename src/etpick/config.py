@@ -20,7 +20,7 @@ BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 _ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
 _EDGES_VX: Final = (24, 48)  # the smallest and the largest
 _STEP_VX: Final = 4 * 48**3  # in all subtomograms of a step
-_PASS_STEPS: Final = 70  # steps for a pass over the labels, at least, with all but the largest subtomograms
+_SHOWN: Final = 30  # subtomograms drawn for each label in a whole training, at most, with all but the largest
 
 
 class _Frozen(BaseModel):
@@ -48,7 +48,7 @@ class TrainingConfig(_Frozen):
     max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
     patch_vx: int | None = Field(
         None, ge=16, description="edge of a training subtomogram in working voxels; if not given, 24 to 48: 1.2 times "
-        "the widest particle, larger where labels are few, 48 where the batch is given"
+        "the widest particle, larger where labels are few for so many steps, 48 where the batch is given"
     )  # fmt: skip
     batch: int | None = Field(
         None, ge=1, description="subtomograms per step; if not given, as many as have 440,000 voxels together"
@@ -95,17 +95,22 @@ class TrainingConfig(_Frozen):
             )
         return self
 
-    def sized(self, widest_vx: float, labels: int) -> tuple[int, int]:
-        """Edge of a training subtomogram and subtomograms per step, for particles up to so wide and so many labels.
+    def sized(self, widest_vx: float, labels: int, steps: int | None) -> tuple[int, int]:
+        """Edge of a training subtomogram and subtomograms per step, for particles up to so wide, so many labels and
+        steps (None: `epochs` passes over the labels).
 
-        Small subtomograms show more particles for the same arithmetic; but few labels, shown too often, are learnt by
-        heart. So they are the smallest that hold the widest particle and take `_PASS_STEPS` for a pass over the labels.
+        Small subtomograms show more particles for the same arithmetic; but labels that are shown too often are learnt
+        by heart. So they are the smallest that hold the widest particle and show each label `_SHOWN` times at most.
         """
         smallest, largest = _EDGES_VX
         edge = self.patch_vx or largest
         if not (self.patch_vx or self.batch):
             enough = max(8 * math.ceil(_ROOM * widest_vx / 8), smallest)
-            edge = next((e for e in range(enough, largest, 8) if _in_a_step(e) * _PASS_STEPS <= labels), largest)
+            shown = {
+                e: _in_a_step(e) * steps / max(labels, 1) if steps else self.epochs or 1
+                for e in range(enough, largest, 8)
+            }
+            edge = next((e for e, times in shown.items() if times <= _SHOWN), largest)
         return edge, self.batch or _in_a_step(edge)
 
 

@@ -268,11 +268,7 @@ class Sampler:
     config: TrainingConfig
     stride: int
     hard: FloatArray
-
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """Edge of a subtomogram in working voxels, and how many make a batch."""
-        return self.config.sized(float(self.diameters_vx.max()), len(self._all_labels))
+    size: tuple[int, int]
 
     @cached_property
     def label_vx(self) -> FloatArray:

@@ -90,6 +90,7 @@ class _Progress:
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
+    size: tuple[int, int] = (0, 0)  # edge of a subtomogram in working voxels, and how many make a batch
     replanned: bool = False
     best: float = -1.0
     judged: int = 0  # how often unlabelled places were judged
@@ -122,7 +123,7 @@ class Trainer:
     def _begin(self, steps: int) -> None:
         """Networks and counters as they are before the first of so many steps."""
         self.learner = Learner(self.config, len(self.prepared.classes), self.device)
-        self.state = _Progress(steps=steps)
+        self.state = _Progress(steps=steps, size=self._size(steps))
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -132,6 +133,7 @@ class Trainer:
         if self.config.max_minutes and self.state.step == 0:
             self._plan()
         s, c = self.state, self.config
+        self._say("learning from subtomograms of {}³ voxels, {} a step".format(*s.size))
         saved = time.monotonic()
         batches = self._batches(s.step)
         while s.step < s.steps:
@@ -184,7 +186,8 @@ class Trainer:
         """Batches from a step on, prepared ahead in threads; each depends on its step alone."""
         hard = [[n, *place] for n, s in enumerate(self.sources) for place in s.negatives.tolist()] + self.state.hard
         places = np.array(hard, dtype=float).reshape(-1, 4)
-        sampler = Sampler(self.sources, self.widths_vx, self.config, self.learner.network.stride, places)
+        stride = self.learner.network.stride
+        sampler = Sampler(self.sources, self.widths_vx, self.config, stride, places, self.state.size)
         with ThreadPoolExecutor(2) as pool:
             queue: deque[Future[list[Patch]]] = deque()
             step = start
@@ -293,11 +296,18 @@ class Trainer:
 
     def _steps(self) -> int:
         """Steps asked for, directly or as passes over the labels."""
-        labels = sum(len(s.labels) for s in self.prepared.sources)
         if self.config.steps:
             return self.config.steps
-        batch = self.config.sized(float(self.widths_vx.max()), labels)[1]
-        return max(1, math.ceil((self.config.epochs or 1) * labels / batch))
+        return max(1, math.ceil((self.config.epochs or 1) * self._labels / self._size()[1]))
+
+    @property
+    def _labels(self) -> int:
+        """How many labels there are to learn from."""
+        return sum(len(s.labels) for s in self.prepared.sources)
+
+    def _size(self, steps: int = 0) -> tuple[int, int]:
+        """Edge of a subtomogram and how many make a batch, for so many steps, or for the passes asked for."""
+        return self.config.sized(float(self.widths_vx.max()), self._labels, steps if self.config.steps else None)
 
     def _plan(self) -> None:
         """Time a few steps, forget them, and begin with as many as fit into `max_minutes`.
@@ -370,13 +380,15 @@ class Trainer:
         refuse_changed("option", description.pop("config"), self.config.model_dump())
         refuse_changed("data", description.pop("data"), self.prepared.summary)
         self.sources = unpack(tensors, self.learner, self.sources)
-        self.state = _Progress(**description)
+        self.state = _Progress(**description | {"size": tuple(description["size"])})
         if self.state.best >= 0:
             self.best = load_model(self.folder)
 
     def _provenance(self) -> dict[str, Any]:
         return self.prepared.summary | {
             "steps": self.state.step,
+            "patch_vx": self.state.size[0],
+            "batch": self.state.size[1],
             "repeatable": not self.state.replanned,
             "minutes": round(self._seconds() / 60, 2),
             "device": str(self.device),
