@@ -16,7 +16,7 @@ train() {
     cp -r "runs/phantom-fast-${!#}" "$out/"
 }
 for seed in 0 1 2; do train --batch 8 --seeds $seed & done
-train --batch 64 --set patch_vx=24 --seeds 3 &
+train --batch 14 --set patch_vx=40 --seeds 3 &
 wait
 for seed in 0 1 2 3; do
     echo "seed $seed"
