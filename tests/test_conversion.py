@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from etpick.batch import convert_all
 from etpick.cli import main
 from etpick.conversion import convert
 from etpick.errors import InputError, OutputError
@@ -68,6 +69,17 @@ def test_axes_are_swapped_and_then_flipped_and_angles_left_out(tmp_path: Path, p
     with pytest.raises(InputError, match="--swap zz: choose one of xy, xz, yz"):
         convert(picks, tmp_path / "n.csv", swap="zz")
     assert not (tmp_path / "n.csv").exists()
+
+
+def test_each_tomogram_is_flipped_by_its_own_size(tmp_path: Path) -> None:
+    for name, depth in (("a", 20), ("b", 30)):
+        (tmp_path / f"{name}.csv").write_text("class,x,y,z\nribosome,1,2,3\n")
+        with mrcfile.new(tmp_path / f"{name}.mrc") as mrc:
+            mrc.set_data(np.zeros((depth, 10, 10), dtype=np.int8))
+            mrc.voxel_size = 10.0
+    picks, tomograms = ([tmp_path / f"{name}.{suffix}" for name in "ab"] for suffix in ("csv", "mrc"))
+    done = convert_all(picks, tmp_path / "out", to_style="relion4", tomograms=tomograms, flip="z")
+    assert [one.particles.positions[0, 0] for one in done] == [16, 26]
 
 
 def test_tomograms_star_is_written_and_read(tmp_path: Path, picks: Path, tomogram: Path) -> None:

@@ -256,9 +256,9 @@ def evaluate(
 def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list[str]:
     """Lines about tomograms, pick files, project files and model folders: what they hold, what looks wrong.
 
-    A folder stands for its tomograms, or, where it holds none, for its pick files. Pick files are held against the
-    only tomogram, or against the one whose name theirs begins with; a tomogram for which none is named is shown with
-    those beside it. Raises EtpickError for what cannot be read.
+    A folder stands for its tomograms, or, where it holds none, for its pick files. Pick files that are named are held
+    against the only tomogram, others against the one whose name theirs begins with; a tomogram for which there are none
+    is shown with those beside it. Raises EtpickError for what cannot be read.
     """
     from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
     from etpick.io.pairing import pick_files_in, picks_beside
@@ -272,7 +272,8 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
     folders = [p for p in map(Path, paths) if p.is_dir() and not tomograms_in_folder(p) and p not in models]
     of_picks = {folder: found for folder in folders if (found := list(pick_files_in(folder).values()))}
     rest = [p for p in paths if Path(p) not in {*models, *projects, *picks, *of_picks}]
-    picks += [file for found in of_picks.values() for file in sorted(found)]
+    in_folders = [file for found in of_picks.values() for file in sorted(found)]
+    picks += in_folders
     lines: list[str] = []
     tomograms: list[Tomogram] = []
     for path in find_tomograms(rest) if rest else []:
@@ -282,7 +283,7 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
             lines += [f"{path.name}: {error}; below as if of 1 Å", ""]
             tomograms.append(open_tomogram(path, spacing_A=1.0))
     for tomogram in tomograms:
-        own = [p for p in picks if len(tomograms) == 1 or belongs_to(p.stem, tomogram.name)]
+        own = [p for p in picks if (len(tomograms) == 1 and p not in in_folders) or belongs_to(p.stem, tomogram.name)]
         beside = (
             [] if own or tomogram.path is None else picks_beside(tomogram.path, [t.path for t in tomograms if t.path])
         )
@@ -290,7 +291,12 @@ def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list
         lines += [*inspect_tomogram(tomogram, sets).lines(), ""]
         picks = [p for p in picks if p not in own]
     for path in picks:
-        lines += [*inspect_picks(path.name, read_picks(path, spacing_A=spacing_A)).lines(), ""]
+        try:
+            lines += [*inspect_picks(path.name, read_picks(path, spacing_A=spacing_A)).lines(), ""]
+        except InputError as error:
+            if path not in in_folders:
+                raise
+            lines += [f"{path.name}: {error}", ""]  # a table of something else, say
     for path in projects:
         lines += [*inspect_project(path).lines(), ""]
     for path in models:

@@ -20,7 +20,7 @@ BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 _ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
 _EDGES_VX: Final = (24, 48)  # the smallest and the largest
 _STEP_VX: Final = 4 * 48**3  # in all subtomograms of a step
-_SHOWN: Final = 30  # subtomograms drawn for each label in a whole training, at most, with all but the largest
+_SHOWN: Final = 30  # subtomograms drawn for a label in a whole training, on average, at most, with all but the largest
 
 
 class _Frozen(BaseModel):
@@ -97,20 +97,18 @@ class TrainingConfig(_Frozen):
 
     def sized(self, widest_vx: float, labels: int, steps: int | None) -> tuple[int, int]:
         """Edge of a training subtomogram and subtomograms per step, for particles up to so wide, so many labels and
-        steps (None: `epochs` passes over the labels).
+        steps (None: `epochs` passes over the labels, with the smallest, or beyond `_SHOWN` of them the largest).
 
         Small subtomograms show more particles for the same arithmetic; but labels that are shown too often are learnt
-        by heart. So they are the smallest that hold the widest particle and show each label `_SHOWN` times at most.
+        by heart. So they are the smallest that hold the widest particle and show a label `_SHOWN` times on average.
         """
         smallest, largest = _EDGES_VX
         edge = self.patch_vx or largest
         if not (self.patch_vx or self.batch):
             enough = max(8 * math.ceil(_ROOM * widest_vx / 8), smallest)
-            shown = {
-                e: _in_a_step(e) * steps / max(labels, 1) if steps else self.epochs or 1
-                for e in range(enough, largest, 8)
-            }
-            edge = next((e for e, times in shown.items() if times <= _SHOWN), largest)
+            passes = self.epochs or 1
+            drawn = {e: _in_a_step(e) * steps if steps else passes * labels for e in range(enough, largest, 8)}
+            edge = next((e for e, count in drawn.items() if count <= _SHOWN * labels), largest)
         return edge, self.batch or _in_a_step(edge)
 
 

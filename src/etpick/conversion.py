@@ -189,7 +189,7 @@ def _turned(particles: Particles, place: Place, swap: str | None, flip: str | No
         if flip not in FLIPS:
             raise InputError(f"--flip {flip}: choose one of {', '.join(FLIPS)}")
         if place.shape is None:
-            raise InputError(f"--flip {flip} needs the tomogram's size: give --tomogram or --size")
+            raise InputError(f"--flip {flip} needs the tomogram's size: give --tomogram, --tomograms-star or --size")
         positions = flipped(positions, place.shape, flip)
     return replace(particles, positions=positions, angles=None)
 

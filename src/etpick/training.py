@@ -31,6 +31,7 @@ from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
 from etpick.engine import TorchEngine, choose_device
+from etpick.errors import TrainingError
 from etpick.hard import confused_places
 from etpick.inference import (
     Candidates,
@@ -298,30 +299,39 @@ class Trainer:
         """Steps asked for, directly or as passes over the labels."""
         if self.config.steps:
             return self.config.steps
-        return max(1, math.ceil((self.config.epochs or 1) * self._labels / self._size()[1]))
+        return max(1, math.floor((self.config.epochs or 1) * self._labels / self._size(None)[1]))
 
     @property
     def _labels(self) -> int:
         """How many labels there are to learn from."""
         return sum(len(s.labels) for s in self.prepared.sources)
 
-    def _size(self, steps: int = 0) -> tuple[int, int]:
-        """Edge of a subtomogram and how many make a batch, for so many steps, or for the passes asked for."""
-        return self.config.sized(float(self.widths_vx.max()), self._labels, steps if self.config.steps else None)
+    def _size(self, steps: int | None) -> tuple[int, int]:
+        """Edge of a subtomogram and how many make a batch, for so many steps, or (None) for the passes asked for."""
+        return self.config.sized(float(self.widths_vx.max()), self._labels, steps)
 
     def _plan(self) -> None:
         """Time a few steps, forget them, and begin with as many as fit into `max_minutes`.
 
-        What was timed leaves no trace, so asking for that many steps repeats the run.
+        What was timed leaves no trace, so asking for that many steps repeats the run. Where so many steps want
+        subtomograms of another size, those are timed as well.
         """
+        for _ in range(2):
+            timed = self.state.size
+            self._time_steps()
+            steps = self.pace.first_plan(self._seconds(), self.config.validations * self._validation_seconds())
+            self._begin(steps)
+            if self.state.size == timed:
+                break
+        self._say(f"{steps} steps fit into {self.config.max_minutes:g} minutes here")
+
+    def _time_steps(self) -> None:
+        self.pace.seconds.clear()
         batches = self._batches(0)
         for _ in range(TIMED_STEPS):
             before = time.monotonic()
             self._step(next(batches))
             self.pace.seconds.append(time.monotonic() - before)
-        steps = self.pace.first_plan(self._seconds(), self.config.validations * self._validation_seconds())
-        self._begin(steps)
-        self._say(f"{steps} steps fit into {self.config.max_minutes:g} minutes here")
 
     def _replan(self, steps: int | None) -> None:
         """The machine's speed has changed: go on with another number of steps."""
@@ -380,6 +390,8 @@ class Trainer:
         refuse_changed("option", description.pop("config"), self.config.model_dump())
         refuse_changed("data", description.pop("data"), self.prepared.summary)
         self.sources = unpack(tensors, self.learner, self.sources)
+        if "size" not in description:
+            raise TrainingError(f"{self.folder} was begun by an earlier etpick: begin again with --overwrite")
         self.state = _Progress(**description | {"size": tuple(description["size"])})
         if self.state.best >= 0:
             self.best = load_model(self.folder)

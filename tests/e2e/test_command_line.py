@@ -111,7 +111,11 @@ def test_info_takes_a_folder_of_picks(work, tmp_path):
     out = etpick("info", tmp_path)
     assert out.index("picks in tomo_000.csv: ") < out.index("picks in tomo_001.csv: ")
     assert "96 × 96 × 48 voxels" not in out
-    assert "grey level against surroundings" in etpick("info", work / "data" / "tomo_001.mrc", tmp_path)
+    (tmp_path / "README.txt").write_text("picks of tuesday\n")
+    first, second = etpick("info", work / "data" / "tomo_001.mrc", tmp_path).split("picks in tomo_000.csv")
+    assert "picks in tomo_001.csv" in first and "grey level against surroundings" in first
+    assert "grey level against surroundings" not in second  # they are of another tomogram
+    assert "README.txt: " in first + second
 
 
 def test_info_shows_a_tomogram_without_a_spacing(work, tmp_path):

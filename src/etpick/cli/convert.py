@@ -42,7 +42,7 @@ def _list_formats(context: click.Context, _: click.Parameter, value: bool) -> No
 @click.option("--swap", type=click.Choice(SWAPS), help="exchange two axes, where IN names them wrongly "
               "(`etpick check` tells); angles are left out")  # fmt: skip
 @click.option("--flip", type=click.Choice(FLIPS), help="count an axis from its other end, after --swap; "
-              "angles are left out")  # fmt: skip
+              "needs the tomogram's size; angles are left out")  # fmt: skip
 @click.option("--from", "from_style", type=_STYLES, help="the format of IN, where its ending and content do not tell")
 @click.option("--to", "to_style", type=_STYLES, help="the format of OUT, where its ending does not tell")
 @click.option("--class", "classes", multiple=True, help="names of the classes in the order that numbers them from 1")
