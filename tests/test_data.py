@@ -97,8 +97,8 @@ def test_subtomograms_hold_the_widest_particle_and_a_step_as_many_voxels_whateve
 
 def test_labels_are_not_shown_over_and_over():
     config = recipe("fast")
-    assert [config.sized(20.0, labels, 2000)[0] for labels in (2340, 1000, 500, 390, 0)] == [24, 32, 40, 48, 48]
-    assert [config.sized(20.0, 2340, steps)[0] for steps in (2000, 5000, 8000, 20_000)] == [24, 32, 40, 48]
+    assert [config.sized(20.0, labels, 2000)[0] for labels in (2340, 2000, 390, 0)] == [24, 48, 48, 48]
+    assert [config.sized(20.0, 2340, steps)[0] for steps in (2193, 2194, 20_000)] == [24, 48, 48]
     assert [recipe("fast", epochs=n).sized(20.0, 390, None)[0] for n in (20.0, 60.0)] == [24, 48]
 
 

@@ -20,7 +20,7 @@ BINARY_FLOOR: Final = 0.1  # t_lm of the paper, likewise
 _ROOM: Final = 1.2  # edge of a training subtomogram, in diameters of the widest particle
 _EDGES_VX: Final = (24, 48)  # the smallest and the largest
 _STEP_VX: Final = 4 * 48**3  # in all subtomograms of a step
-_SHOWN: Final = 30  # subtomograms drawn for a label in a whole training, on average, at most, with all but the largest
+_SHOWN: Final = 30  # subtomograms drawn for a label in a whole training, on average, at most, with small ones
 
 
 class _Frozen(BaseModel):
@@ -48,7 +48,7 @@ class TrainingConfig(_Frozen):
     max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
     patch_vx: int | None = Field(
         None, ge=16, description="edge of a training subtomogram in working voxels; if not given, 24 to 48: 1.2 times "
-        "the widest particle, larger where labels are few for so many steps, 48 where the batch is given"
+        "the widest particle, or 48 where labels are few for so many steps, or the batch is given"
     )  # fmt: skip
     batch: int | None = Field(
         None, ge=1, description="subtomograms per step; if not given, as many as have 440,000 voxels together"
@@ -97,18 +97,18 @@ class TrainingConfig(_Frozen):
 
     def sized(self, widest_vx: float, labels: int, steps: int | None) -> tuple[int, int]:
         """Edge of a training subtomogram and subtomograms per step, for particles up to so wide, so many labels and
-        steps (None: `epochs` passes over the labels, with the smallest, or beyond `_SHOWN` of them the largest).
+        steps (None: `epochs` passes over the labels).
 
         Small subtomograms show more particles for the same arithmetic; but labels that are shown too often are learnt
-        by heart. So they are the smallest that hold the widest particle and show a label `_SHOWN` times on average.
+        by heart. So they just hold the widest particle where a label is shown `_SHOWN` times at most, on average, and
+        are of the largest size else.
         """
         smallest, largest = _EDGES_VX
         edge = self.patch_vx or largest
         if not (self.patch_vx or self.batch):
-            enough = max(8 * math.ceil(_ROOM * widest_vx / 8), smallest)
-            passes = self.epochs or 1
-            drawn = {e: _in_a_step(e) * steps if steps else passes * labels for e in range(enough, largest, 8)}
-            edge = next((e for e, count in drawn.items() if count <= _SHOWN * labels), largest)
+            enough = min(max(8 * math.ceil(_ROOM * widest_vx / 8), smallest), largest)
+            drawn = _in_a_step(enough) * steps if steps else (self.epochs or 1) * labels
+            edge = enough if drawn <= _SHOWN * labels else largest
         return edge, self.batch or _in_a_step(edge)
 
 

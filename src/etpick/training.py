@@ -342,6 +342,7 @@ class Trainer:
                 f"the machine's speed has changed: {self.state.steps} steps fit into "
                 f"{self.config.max_minutes:g} minutes now (--steps will not repeat this run exactly)"
             )
+            self._report(self.state.history[-1]["loss"])
 
     def _validation_seconds(self) -> float:
         """An estimate for one validation, from the speed on one tile; finding peaks adds a tenth."""
