@@ -13,7 +13,6 @@ from etpick.checkpoint import load_model, load_state, save_state
 from etpick.config import recipe
 from etpick.data import Sampler
 from etpick.errors import InputError, ModelError, OutputError, TrainingError
-from etpick.pacing import TIMED_STEPS
 from etpick.progress import Interrupted
 from etpick.training import train_model
 from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
@@ -139,25 +138,27 @@ def test_a_time_limit_becomes_a_number_of_steps_that_repeats_the_run():
 
 
 def test_the_size_of_subtomograms_follows_from_the_steps_and_is_kept_on_resuming(tmp_path, monkeypatch):
+    monkeypatch.setattr("etpick.config._STEP_VX", 48**3)
     said = []
     config = recipe(steps=2, validations=1, int8=False)
     with pytest.raises(Interrupted):
         train_model(dataset(), config, tmp_path, should_stop=StopAt(0), on_progress=lambda p: said.append(p.message))
-    assert "learning from subtomograms of 24³ voxels, 32 a step" in said
-    assert load_state(tmp_path)[1]["size"] == [24, 32]
+    assert "learning from subtomograms of 24³ voxels, 8 a step" in said
+    assert load_state(tmp_path)[1]["size"] == [24, 8]
     monkeypatch.setattr("etpick.config._SHOWN", 0)
     model = train_model(dataset(), config, tmp_path, resume=True)
-    assert (model.trained_on["patch_vx"], model.trained_on["batch"]) == (24, 32)
+    assert (model.trained_on["patch_vx"], model.trained_on["batch"]) == (24, 8)
 
 
 def test_with_a_time_limit_the_size_is_that_of_the_steps_that_fit(monkeypatch):
     said = []
-    monkeypatch.setattr("etpick.pacing.Pace.first_plan", lambda pace, *_: 2 + (len(pace.seconds) != TIMED_STEPS))
+    monkeypatch.setattr("etpick.config._STEP_VX", 48**3)
+    monkeypatch.setattr("etpick.training.TIMED_STEPS", 2)
+    monkeypatch.setattr("etpick.pacing.Pace.first_plan", lambda pace, *_: len(pace.seconds))
     config = recipe(validations=1, int8=False, max_minutes=60)
     limited = train_model(dataset(), config, on_progress=lambda p: said.append(p.message))
-    assert "learning from subtomograms of 24³ voxels, 32 a step" in said  # 5,000 steps would have 48³
+    assert "learning from subtomograms of 24³ voxels, 8 a step" in said  # 5,000 steps would have 48³
     assert limited.trained_on["steps"] == 2  # both sizes were timed, each by itself
-    assert same(limited, train_model(dataset(), recipe(validations=1, int8=False, steps=2)))
 
 
 def test_a_state_without_the_size_is_refused_in_words(tmp_path):
