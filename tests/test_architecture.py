@@ -23,7 +23,7 @@ LAYERS = [
     {"checkpoint", "conversion", "doctor", "partial", "preparation", "inspection"},
     {"quantising"},
     {"engines"},
-    {"learner", "batch"},
+    {"learner", "batch", "overview"},
     {"progress", "resumption"},
     {"picking", "judging", "training"},
     {"comparing", "crosschecking", "exporting"},

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from balls import QUICK, balls, dataset
-from etpick import api, quantising
+from etpick import quantising
 from etpick.checkpoint import load_model, save_model
 from etpick.config import recipe
 from etpick.engine import TorchEngine, computes_in_bfloat16
 from etpick.errors import EtpickError
 from etpick.evaluation.metrics import evaluate
 from etpick.nn.networks import FastNet, PaperNet, fold_normalisation
+from etpick.overview import info
 from etpick.picking import Picker
 from etpick.training import train_model
 
@@ -177,7 +178,7 @@ def test_a_copy_is_judged_on_no_more_than_is_picked_in_minutes():
 
 
 def test_info_tells_of_the_copy(folder):
-    assert any("int8 copy: F1" in line and "by validation" in line for line in api.info([folder]))
+    assert any("int8 copy: F1" in line and "by validation" in line for line in info([folder]))
 
 
 def test_telemetry_is_off(folder):

@@ -12,25 +12,25 @@ from typing import Any, Final, Literal
 
 from numpy.typing import NDArray
 
-from etpick.checkpoint import DESCRIPTION, Model, load_model, stored_config
+from etpick.checkpoint import Model, load_model, stored_config
 from etpick.comparing import Compared
 from etpick.config import PickingConfig, TrainingConfig, build, recipe
 from etpick.crosschecking import PAGE, Crosscheck, crosscheck
 from etpick.curation.project import Correction, correct_project
 from etpick.curation.review import CANDIDATES
 from etpick.curation.rounds import Round, undo_round
-from etpick.errors import InputError, OutputError, SpacingError
+from etpick.errors import InputError, OutputError
 from etpick.evaluation.metrics import Evaluation
 from etpick.evaluation.metrics import evaluate as evaluate_particles
 from etpick.exclusion import Masks
 from etpick.inference import OnScores
 from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.masks import find_masks
-from etpick.io.picks import read_picks, write_picks
+from etpick.io.picks import write_picks
 from etpick.io.project import load_project
 from etpick.io.score_maps import writing_scores
 from etpick.io.table import tomogram_name
-from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram, tomograms_in_folder
+from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.judging import Judged
 from etpick.picking import Found, Picker
 from etpick.progress import OnProgress, OnValidated
@@ -251,59 +251,6 @@ def evaluate(
     if any(s is None for s in spacings):
         raise InputError("the picks do not say the spacing of their tomogram: pass spacing_A, the Å per voxel")
     return evaluate_particles(found, true, classes, [float(s) for s in spacings if s is not None])
-
-
-def info(paths: Sequence[Path | str], *, spacing_A: float | None = None) -> list[str]:
-    """Lines about tomograms, pick files, project files and model folders: what they hold, what looks wrong.
-
-    A folder stands for its tomograms, or, where it holds none, for its pick files. Pick files that are named are held
-    against the only tomogram, others against the one whose name theirs begins with; a tomogram for which there are none
-    is shown with those beside it. Raises EtpickError for what cannot be read.
-    """
-    from etpick.inspection import inspect_picks, inspect_project, inspect_tomogram
-    from etpick.io.pairing import pick_files_in, picks_beside
-    from etpick.io.picks import is_pick_file
-    from etpick.io.table import belongs_to
-    from etpick.quantising import read_int8
-
-    models = [Path(p) for p in paths if (Path(p) / DESCRIPTION).exists()]
-    projects = [Path(p) for p in paths if Path(p).suffix == ".toml"]
-    picks = [Path(p) for p in paths if is_pick_file(Path(p))]
-    folders = [p for p in map(Path, paths) if p.is_dir() and not tomograms_in_folder(p) and p not in models]
-    of_picks = {folder: found for folder in folders if (found := list(pick_files_in(folder).values()))}
-    rest = [p for p in paths if Path(p) not in {*models, *projects, *picks, *of_picks}]
-    in_folders = [file for found in of_picks.values() for file in sorted(found)]
-    picks += in_folders
-    lines: list[str] = []
-    tomograms: list[Tomogram] = []
-    for path in find_tomograms(rest) if rest else []:
-        try:
-            tomograms.append(open_tomogram(path, spacing_A=spacing_A))
-        except SpacingError as error:  # the rest is told as it is, in voxels
-            lines += [f"{path.name}: {error}; below as if of 1 Å", ""]
-            tomograms.append(open_tomogram(path, spacing_A=1.0))
-    for tomogram in tomograms:
-        own = [p for p in picks if (len(tomograms) == 1 and p not in in_folders) or belongs_to(p.stem, tomogram.name)]
-        beside = (
-            [] if own or tomogram.path is None else picks_beside(tomogram.path, [t.path for t in tomograms if t.path])
-        )
-        sets = [(p.name, read_picks(p, tomogram=tomogram)) for p in own or beside]
-        lines += [*inspect_tomogram(tomogram, sets).lines(), ""]
-        picks = [p for p in picks if p not in own]
-    for path in picks:
-        try:
-            lines += [*inspect_picks(path.name, read_picks(path, spacing_A=spacing_A)).lines(), ""]
-        except InputError as error:
-            if path not in in_folders:
-                raise
-            lines += [f"{path.name}: {error}", ""]  # a table of something else, say
-    for path in projects:
-        lines += [*inspect_project(path).lines(), ""]
-    for path in models:
-        model = load_model(path)
-        int8 = read_int8(model, path)
-        lines += [*model.lines(), *([f"  {int8.line()}"] if int8 else []), ""]
-    return lines[:-1]
 
 
 def correct(

@@ -56,9 +56,9 @@ def info(paths: tuple[Path, ...], spacing_A: float | None) -> None:
 
     Tomograms with the picks named or beside them, pick files, folders of either, project files, model folders.
     """
-    from etpick import api
+    from etpick.overview import info as told
 
-    click.echo("\n".join(api.info(paths, spacing_A=spacing_A)))
+    click.echo("\n".join(told(paths, spacing_A=spacing_A)))
 
 
 @click.command()
