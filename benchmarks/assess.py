@@ -33,14 +33,13 @@ import starfile
 import torch
 from scipy.spatial.transform import Rotation
 
-from common import DATA, PHANTOM_CLASSES, RESULTS, keep, phantom
+from common import DATA, PHANTOM_CLASSES, RESULTS, density, keep, phantom
 from etpick.assessing import assess
 from etpick.assessment.particles import Extracted, poses_in, read_extracted
 from etpick.assessment.result import SetResult, read_result
 from etpick.averaging.expectation import Poses, average
 from etpick.averaging.rotations import angle_between, random_rotations
 from etpick.evaluation.density import agreement
-from etpick.io.mrc import read_mrc
 from etpick.io.picks import write_picks
 from etpick.orientation import angles_of
 from etpick.types import FloatArray, Particles
@@ -115,20 +114,6 @@ def fitted(poses: Poses, true: Poses) -> Poses:
     moved = (rotations.transpose(1, 2) @ (poses.shifts_vx - true.shifts_vx)[:, :, None])[:, :, 0]
     middle = moved[near].median(dim=0).values
     return Poses(rotations, poses.shifts_vx - (rotations @ middle[:, None])[:, :, 0])
-
-
-def density(species: str, box_vx: int) -> FloatArray:
-    """The phantom's density map of a species in a box, its centre of mass in the middle."""
-    volume = np.array(read_mrc(DATA / "maps" / f"{species}.mrc").data, dtype=np.float64)
-    volume = volume.clip(0)
-    centre = [float((volume.sum(axis=tuple({0, 1, 2} - {axis})) * np.arange(n)).sum() / volume.sum())
-              for axis, n in enumerate(volume.shape)]  # fmt: skip
-    padded = np.pad(volume, box_vx)
-    corner = [round(c) + box_vx - box_vx // 2 for c in centre]
-    cut = padded[tuple(slice(c, c + box_vx) for c in corner)]
-    wave = [np.exp(2j * np.pi * np.fft.fftfreq(box_vx) * (c - round(c))) for c in centre]
-    shift = wave[0][:, None, None] * wave[1][None, :, None] * wave[2][None, None, :]
-    return np.asarray(np.fft.ifftn(np.fft.fftn(cut) * shift).real)
 
 
 def convergence(place: Path, species: str) -> dict[str, Any]:

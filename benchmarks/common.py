@@ -20,8 +20,9 @@ from etpick.checkpoint import Model
 from etpick.evaluation.curves import expected_calibration_error, greedy_hits, precision_recall
 from etpick.evaluation.matching import radii_vx
 from etpick.evaluation.metrics import evaluate
+from etpick.io.mrc import read_mrc
 from etpick.picking import Picker
-from etpick.types import Dataset, ParticleClass, Particles, Tomogram, TrainingItem
+from etpick.types import Dataset, FloatArray, ParticleClass, Particles, Tomogram, TrainingItem
 
 DATA = Path(os.environ.get("ETPICK_BENCHMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RESULTS = Path(__file__).parents[1] / "runs"
@@ -38,6 +39,20 @@ def phantom(number: int) -> tuple[Tomogram, Particles]:
     path = DATA / "phantom" / f"tomo_{number}.mrc"
     tomogram = etpick.open_tomogram(path)
     return tomogram, etpick.read_picks(path.with_suffix(".csv"), tomogram=tomogram)
+
+
+def density(species: str, box_vx: int) -> FloatArray:
+    """The map of a species in a box, in voxel box_vx // 2 its centre of mass, which is its place in the truth."""
+    volume = np.array(read_mrc(DATA / "maps" / f"{species}.mrc").data, dtype=np.float64)
+    volume = volume.clip(0)
+    centre = [float((volume.sum(axis=tuple({0, 1, 2} - {axis})) * np.arange(n)).sum() / volume.sum())
+              for axis, n in enumerate(volume.shape)]  # fmt: skip
+    padded = np.pad(volume, box_vx)
+    corner = [round(c) + box_vx - box_vx // 2 for c in centre]
+    cut = padded[tuple(slice(c, c + box_vx) for c in corner)]
+    wave = [np.exp(2j * np.pi * np.fft.fftfreq(box_vx) * (c - round(c))) for c in centre]
+    shift = wave[0][:, None, None] * wave[1][None, :, None] * wave[2][None, None, :]
+    return np.asarray(np.fft.ifftn(np.fft.fftn(cut) * shift).real)
 
 
 def phantom_dataset() -> Dataset:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import etpick
-from common import DATA, PHANTOM_CLASSES, machine, phantom
+from common import PHANTOM_CLASSES, machine, phantom
 from etpick.config import BINARY_FLOOR
 from etpick.data import open_volume
 from etpick.ops.blobs import dog_baseline
@@ -61,10 +61,8 @@ def by_blobs(tomogram: Tomogram, args: argparse.Namespace) -> Found:
 
 
 def by_template(tomogram: Tomogram, args: argparse.Namespace) -> Found:
-    name = args.particle
-    density = DATA / "maps" / f"{name}.mrc"
-    threads = torch.get_num_threads()
-    return match_template(tomogram, density, name, PHANTOM_CLASSES[name], args.angle, threads), {}
+    diameter_A = PHANTOM_CLASSES[args.particle]
+    return match_template(tomogram, args.particle, diameter_A, args.angle, torch.get_num_threads()), {}
 
 
 METHODS: dict[str, Callable[[Tomogram, argparse.Namespace], Found]] = {

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from etpick.io.mrc import read_mrc, write_mrc
+from common import density
+from etpick.io.mrc import write_mrc
 from etpick.ops.normalise import measure
 from etpick.types import Particles, Tomogram
 
@@ -24,6 +25,7 @@ HOW_TO_GET = (
 )
 OUTLINE = 0.05  # share of a density's maximum that counts as inside
 SOFT_VX = 2  # width of the mask's edge
+WIDEST_VX = 65  # a cube that holds every species
 CANDIDATES = 1000
 
 
@@ -32,9 +34,7 @@ def find_pytme() -> str | None:
     return shutil.which("pytme", path=os.environ.get("ETPICK_PYTME"))
 
 
-def match_template(
-    tomogram: Tomogram, density: Path, name: str, diameter_A: float, step_deg: float, threads: int
-) -> Particles:
+def match_template(tomogram: Tomogram, name: str, diameter_A: float, step_deg: float, threads: int) -> Particles:
     """Candidates of one class: maxima of the correlation with its density over rotations `step_deg` apart.
 
     The tomogram is dark where there is protein, the density bright, so the target is inverted. The wedge opens
@@ -45,7 +45,7 @@ def match_template(
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
         write_mrc(at / "target.mrc", measure(image)(image), tomogram.spacing_A)  # gold beads are cut off
-        template, mask = template_and_mask(read_mrc(density).data)
+        template, mask = template_and_mask(name)
         write_mrc(at / "template.mrc", template, tomogram.spacing_A)
         write_mrc(at / "mask.mrc", mask, tomogram.spacing_A)
         _run(
@@ -62,17 +62,16 @@ def match_template(
     return Particles(np.stack([z, y, x], axis=1), np.array(name), score)
 
 
-def template_and_mask(density: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A density cut to an odd cube about its middle voxel, and a soft ball around it.
+def template_and_mask(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A class's density in an odd cube, its centre of mass in the middle voxel, and a soft ball around it.
 
     An even cube has its centre between voxels, and every position would be off by half a voxel.
     """
-    middle = np.array(density.shape) // 2
-    inside = np.argwhere(density > OUTLINE * density.max())
-    radius = float(np.linalg.norm(inside - middle, axis=1).max())
-    half = min(int(radius) + 2 + SOFT_VX, int(middle.min()) - 1)
-    z, y, x = (slice(m - half, m + half + 1) for m in middle)
-    cut = density[z, y, x].astype(np.float32)
+    volume = density(name, WIDEST_VX)
+    inside = np.argwhere(volume > OUTLINE * volume.max())
+    radius = float(np.linalg.norm(inside - WIDEST_VX // 2, axis=1).max())
+    half = int(radius) + 2 + SOFT_VX
+    cut = density(name, 2 * half + 1).astype(np.float32)
     distance = np.linalg.norm(np.indices(cut.shape) - half, axis=0)
     mask = np.clip((radius + SOFT_VX - distance) / SOFT_VX, 0, 1)
     return cut / cut.std(), mask.astype(np.float32)

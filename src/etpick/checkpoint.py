@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from etpick import __version__
+from etpick.class_averages import FILE as AVERAGES
+from etpick.class_averages import ClassAverages, load_averages, save_averages
 from etpick.config import BINARY_FLOOR, PickingConfig, TrainingConfig, build
 from etpick.data import label_widths
 from etpick.decision import Decision
@@ -38,7 +40,8 @@ class Model:
     """A trained picker: network weights, and everything needed to pick with them.
 
     `trained_on` says with what (tomograms, labels, their spacing, steps, minutes, machine), `validation`
-    how well it did there, `history` how it got there; `folder` is where it is kept, if it is.
+    how well it did there, `history` how it got there, `averages` what its classes look like; `folder` is where it is
+    kept, if it is.
     """
 
     config: TrainingConfig
@@ -48,6 +51,7 @@ class Model:
     validation: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
     picking: PickingConfig = field(default_factory=PickingConfig)
+    averages: ClassAverages | None = None
     version: str = __version__
     folder: Path | None = None
 
@@ -103,7 +107,7 @@ def _model_lines(model: Model) -> list[str]:
     for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
         count = on.get("labels", {}).get(c.name, "?")
         lines.append(f"  class {c.name}: diameter {c.diameter_A:g} Å, {count} labels, picks from score {threshold:.2f}")
-    return lines
+    return [*lines, f"  {model.averages.line()}"] if model.averages else lines
 
 
 def make_network(config: TrainingConfig, classes: int) -> Network:
@@ -138,6 +142,8 @@ def save_model(model: Model, folder: Path) -> None:
         "trained_on": dict(model.trained_on),
         "validation": dict(model.validation),
     }
+    if model.averages:
+        save_averages(model.averages, folder)
     write_json(folder / HISTORY, list(model.history))
     write_json(folder / DESCRIPTION, description)
 
@@ -165,7 +171,16 @@ def load_model(folder: Path | str) -> Model:
         config = build(TrainingConfig, d["config"])
         picking = build(PickingConfig, d["picking"])
         return Model(
-            config, decision, weights, d["trained_on"], d["validation"], tuple(history), picking, d["etpick"], folder
+            config,
+            decision,
+            weights,
+            d["trained_on"],
+            d["validation"],
+            tuple(history),
+            picking,
+            load_averages(folder),
+            d["etpick"],
+            folder,
         )
     except (KeyError, TypeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder} is damaged ({error}): train again, or restore it from a copy") from None
@@ -197,7 +212,7 @@ def stored_config(folder: Path) -> dict[str, Any]:
 
 def clear(folder: Path) -> None:
     """Remove a model and the state of its training, if they are there."""
-    for name in (STATE, DESCRIPTION, WEIGHTS, HISTORY, *INT8):
+    for name in (STATE, DESCRIPTION, WEIGHTS, HISTORY, AVERAGES, *INT8):
         (folder / name).unlink(missing_ok=True)
 
 

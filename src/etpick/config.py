@@ -56,6 +56,10 @@ class TrainingConfig(_Frozen):
     int8: bool = Field(
         True, description="at the end, make an int8 copy for picking without a card, if etpick[cpu] is installed"
     )
+    averages: bool = Field(
+        True,
+        description="at the end, average the labels of each class, for a second look at class and place of picks",
+    )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0)
     muon: bool = Field(
@@ -149,6 +153,9 @@ class PickingConfig(ExclusionConfig):
         None, ge=0, description="keep as many picks as leave this many wrong ones in a tomogram, by their scores"
     )
     invert: bool = Field(False, description="exchange dark and bright: the tomogram's contrast is not the training's")
+    averages: bool = Field(
+        True, description="tell the class and place of picks with the averages of the classes, where the model has them"
+    )
     label_free: bool = Field(
         False, description="scores from each tomogram's own histogram of candidates, instead of from validation"
     )
@@ -240,6 +247,7 @@ _PAPER: Final[dict[str, Any]] = {
     "background_share": 0.0,
     "hard_share": 0.0,
     "ema": 0.0,
+    "averages": False,
     "augmentation": {"warp_share": 1.0, "noise": 0.0, "contrast": 0.0},
 }
 _FAST: Final[dict[str, Any]] = {"network": "fast", "steps": 5000}

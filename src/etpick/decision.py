@@ -37,7 +37,11 @@ class Decision:
 
     def keep(self, picks: Particles) -> Particles:
         """Those of the picks of `all` that reach their class's threshold."""
-        return picks.select(_scores(picks) >= np.array(self.thresholds)[self.index_of(picks)])
+        return picks.select(self.reached(picks))
+
+    def reached(self, picks: Particles) -> NDArray[np.bool_]:
+        """(n,) whether each pick reaches its class's threshold."""
+        return np.asarray(_scores(picks) >= np.array(self.thresholds)[self.index_of(picks)])
 
     @property
     def reach(self) -> FloatArray:
@@ -46,14 +50,21 @@ class Decision:
 
     def all(self, candidates: Candidates) -> Particles:
         """One pick for each particle, with calibrated scores, before any threshold."""
+        return self.named(self.one_each(candidates))
+
+    def one_each(self, candidates: Candidates) -> Candidates:
+        """One candidate for each particle, best first."""
         best = candidates.classes.argmax(axis=1)
-        kept = suppress(candidates.positions, candidates.raw, self.reach[best])
-        best, chosen = best[kept], candidates.select(kept)
-        scores = self.calibration(chosen.raw, best)
+        kept = candidates.select(suppress(candidates.positions, candidates.raw, self.reach[best]))
+        return kept.select(np.argsort(-self.calibration(kept.raw, kept.classes.argmax(axis=1)), kind="stable"))
+
+    def named(self, chosen: Candidates) -> Particles:
+        """The candidates of `one_each` as picks: each of its likeliest class, with a calibrated score."""
+        best = chosen.classes.argmax(axis=1)
         chance = chosen.classes[np.arange(len(best)), best] / np.maximum(chosen.classes.sum(axis=1), 1e-9)
         names = np.array([c.name for c in self.classes], dtype=np.str_)[best]
-        picks = Particles(chosen.positions, names, scores, np.minimum(chance, 1.0), spacing_A=self.spacing_A)
-        return picks.select(np.argsort(-scores, kind="stable"))
+        scores = self.calibration(chosen.raw, best)
+        return Particles(chosen.positions, names, scores, np.minimum(chance, 1.0), spacing_A=self.spacing_A)
 
     def index_of(self, picks: Particles) -> NDArray[np.intp]:
         """(n,) class indices of picks, from 0."""

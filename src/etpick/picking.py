@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etpick.checkpoint import Model
 from etpick.config import BINARY_FLOOR, PickingConfig, build
@@ -26,6 +27,7 @@ from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
 from etpick.inference import Candidates, OnScores, search
 from etpick.io.score_maps import MapGrid
 from etpick.ops.calibrate import fit_histogram, identity
+from etpick.ops.suppression import suppress
 from etpick.types import Box, FloatArray, Particles, Tomogram
 
 logger = logging.getLogger(__name__)
@@ -109,16 +111,37 @@ class Picker:
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)
         decision, how = self._calibrated(candidates)
-        everything = decision.all(candidates)
-        decision, chosen = self._with_thresholds(decision, everything)
+        chosen = decision.one_each(candidates)
+        everything = decision.named(chosen)
+        decision, limit = self._with_thresholds(decision, everything)
+        kept = decision.reached(everything)
+        everything = self._looked_at_again(volume, everything, chosen, kept)
         everything, others = (_in_file(p, volume) for p in (everything, decision.all(excluded)))
-        picks, held = decision.keep(everything), zones.holding(others)
+        picks, held = everything.select(kept), zones.holding(others)
         return Found(
-            picks, everything, decision, f"{chosen}, {how}", engine=self.engine_for(volume).name,
+            picks, everything, decision, f"{limit}, {how}", engine=self.engine_for(volume).name,
             why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
             warning=self._doubt(volume, decision, picks),
             zones=zones, excluded=held, left_out=zones.holding(decision.keep(others)),
         )  # fmt: skip
+
+    def _looked_at_again(
+        self, volume: WorkingVolume, picks: Particles, chosen: Candidates, kept: NDArray[np.bool_]
+    ) -> Particles:
+        """The picks, those kept with the class and place that the averages of the classes give."""
+        averages = self.model.averages
+        if not (self.config.averages and averages and averages.used and kept.any()):
+            return picks
+        places, chances = averages.look(volume, chosen.positions[kept], chosen.classes[kept])
+        told = self.decision.named(Candidates(places, chosen.raw[kept], chances))
+        apart = suppress(told.positions, chosen.raw[kept], self.decision.reach[chances.argmax(axis=1)])
+        alone = np.zeros(len(told), bool)
+        alone[apart] = True  # two that come together stay where they were
+        assert picks.class_probability is not None and told.class_probability is not None
+        positions, classes, sure = picks.positions.copy(), picks.classes.copy(), picks.class_probability.copy()
+        positions[kept] = np.where(alone[:, None], told.positions, positions[kept])
+        classes[kept], sure[kept] = told.classes, told.class_probability
+        return replace(picks, positions=positions, classes=classes, class_probability=sure)
 
     def engine_for(self, volume: WorkingVolume) -> Engine:
         """What scores tiles, chosen when the first volume is there."""

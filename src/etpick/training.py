@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from etpick.averaging_labels import FEWEST, average_labels, judged, too_few
 from etpick.checkpoint import (
     STATE,
     Model,
@@ -168,10 +169,36 @@ class Trainer:
         self.best = replace(self.best, trained_on=self._provenance(), history=tuple(self.state.history))
         if self.folder:
             save_model(self.best, self.folder)
+            self._save_state()
+        self._make_averages(should_stop)
+        if self.folder:
+            save_model(self.best, self.folder)
             (self.folder / STATE).unlink(missing_ok=True)
             self.best = replace(self.best, folder=self.folder)
             self._make_int8(self.folder)
         return self.best
+
+    def _make_averages(self, should_stop: Callable[[], bool]) -> None:
+        """Of the labelled particles of each class, for a second look at picks."""
+        assert self.best is not None
+        p = self.prepared
+        if not self.config.averages:
+            return
+        if few := too_few(p.sources, p.classes):
+            self._say(f"no averages of the classes for a second look at picks: too few labels ({few} of {FEWEST})")
+            return
+
+        def on_class(number: int) -> None:
+            self._say(f"averaging the labels of {p.classes[number].name}, {number + 1} of {len(p.classes)}")
+            if should_stop():
+                where = f"; go on with --resume (state in {self.folder})" if self.folder else ""
+                raise Interrupted(f"stopped while averaging the labels of the classes{where}")
+
+        averages = average_labels(p.sources, self.widths_vx, self.config.seed, on_class)
+        found = self._candidates(TorchEngine(self.best.network(self.device), self.device))
+        averages = judged(averages, found, self.best.decision, p.validation)
+        self.best = replace(self.best, averages=averages)
+        self._say(averages.line())
 
     def _make_int8(self, folder: Path) -> None:
         """Of the best model, for picking without a graphics card, where the programs for it are installed."""
@@ -250,9 +277,7 @@ class Trainer:
     def validate(self) -> Validation:
         """Pick the validation volumes with the averaged weights."""
         p = self.prepared
-        found = []
-        for v, candidates in zip(p.validation, self._search([v.volume for v in p.validation]), strict=True):
-            found.append(candidates.select(v.inside.contains(candidates.positions)))
+        found = self._candidates(TorchEngine(self.learner.averaged(), self.device))
         truths = [v.truth for v in p.validation]
         result = validate(found, truths, p.classes, p.spacing_A, self.config.alpha, partial=self.partial)
         if self.on_validated:
@@ -264,9 +289,13 @@ class Trainer:
             )  # fmt: skip
         return result
 
-    def _search(self, volumes: Sequence[Readable]) -> Iterator[Candidates]:
-        """Candidates of volumes, by the averaged weights."""
-        engine = TorchEngine(self.learner.averaged(), self.device)
+    def _candidates(self, engine: TorchEngine) -> list[Candidates]:
+        """Of the validation volumes, where they count."""
+        held = self.prepared.validation
+        found = self._search([v.volume for v in held], engine)
+        return [c.select(v.inside.contains(c.positions)) for v, c in zip(held, found, strict=True)]
+
+    def _search(self, volumes: Sequence[Readable], engine: TorchEngine) -> Iterator[Candidates]:
         p, picking = self.prepared, PickingConfig()
         finder = make_finder(self.config, p.classes, p.spacing_A, picking)
         for volume in volumes:
@@ -287,7 +316,8 @@ class Trainer:
         limits = None if v is None else doubt_limits(v.scores, v.index, v.hits, len(self.prepared.classes))
         if limits is not None:
             raw = uncalibrated(self.prepared.classes, self.prepared.spacing_A)
-            found = self._search([source.volume for source in self.sources])
+            engine = TorchEngine(self.learner.averaged(), self.device)
+            found = self._search([source.volume for source in self.sources], engine)
             self.sources = [judge_places(x, c, raw, limits) for x, c in zip(self.sources, found, strict=True)]
             count = sum(len(source.doubtful) for source in self.sources)
             self._say(f"{count} unlabelled places may be particles and are not learnt from")

@@ -98,40 +98,22 @@ def search_everywhere(
     Frequencies up to a shell count, and places that are no farther than a reach from the box's middle.
     """
     count = grid.up_to(shell)
-    noise = variance[grid.shell[:count]]
-    measured = spectra.measured[:, :count]
-    transformed = grid.transform(reference)
-    turned = torch.cat(
-        [grid.read(transformed, rotations[part], count) for part in _parts(len(rotations), _NEARBY_VALUES // count)]
-    )
-    power = turned.abs() ** 2
-    penalty = 0.5 * power @ (measured**2 / noise).T  # (r, g)
-    waves = grid.phases(shifts_vx)[:, :count]
-    rows = _real(turned)
-    total, weight = torch.zeros_like(rows), torch.zeros(len(rotations), len(measured))
+    turned = _read_all(grid, reference, rotations, count)
+    tried = _try_everywhere(spectra, grid, turned, variance, around_vx, shifts_vx, reach_vx)
+    total, weight = torch.zeros_like(_real(turned)), torch.zeros(len(rotations), len(spectra.measured))
     steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    columns_at_once = min(_COLUMNS, _SCORES // len(rotations), _NEARBY_VALUES // count)
-    for part in _parts(len(spectra), columns_at_once // len(shifts_vx)):
-        group = spectra.group[part]
-        middle = spectra.values[part, :count] * grid.phases(around_vx[part])[:, :count] * measured[group]
-        shifted = middle[:, None] * waves  # (p, t, f)
-        columns = _real(shifted / noise).reshape(-1, rows.shape[1])
-        scores = (rows @ columns.T).reshape(len(rows), len(part), -1) - penalty[:, group, None]
-        places = around_vx[part][:, None] + shifts_vx  # (p, t, 3)
-        inside = _within(places, reach_vx)
-        scores = scores.permute(1, 0, 2).masked_fill(~inside[:, None], -math.inf)
-        chance, logarithm = _chances(scores.reshape(len(part), -1))
-        index = chance.argmax(dim=1)
+    for part, shifted, places, chance, logarithm in tried:
+        index = chance.flatten(1).argmax(dim=1)
         steps.append((
             rotations[index // len(shifts_vx)], places[torch.arange(len(part)), index % len(shifts_vx)], logarithm,
-            chance.amax(dim=1),
+            chance.amax(dim=(1, 2)),
         ))  # fmt: skip
-        by_rotation = chance.reshape(len(part), len(rows), -1).permute(1, 0, 2)  # (r, p, t)
-        total += by_rotation.reshape(len(rows), -1) @ _real(shifted).reshape(-1, rows.shape[1])
-        weight.index_add_(1, group, by_rotation.sum(dim=2))
+        by_rotation = chance.permute(1, 0, 2)  # (r, p, t)
+        total += by_rotation.reshape(len(rotations), -1) @ _real(shifted).reshape(-1, total.shape[1])
+        weight.index_add_(1, spectra.group[part], by_rotation.sum(dim=2))
     values = _complex(total)
-    seen = weight @ measured**2
-    explained = grid.per_shell(2 * (values * turned.conj()).real - power * seen)
+    seen = weight @ spectra.measured[:, :count] ** 2
+    explained = grid.per_shell(2 * (values * turned.conj()).real - turned.abs() ** 2 * seen)
     left = _left_over(spectra, grid, explained, variance, shell)
     heavy = weight.sum(dim=1) > _LEAST_MASS * len(spectra) / len(rotations)
     sums = grid.empty()
@@ -139,6 +121,45 @@ def search_everywhere(
     for part in _parts(len(rotations), _NEARBY_VALUES // count):
         grid.put(sums, rotations[part], values[part], seen[part])
     return _step(sums, steps, left)
+
+
+def weigh(
+    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, around_vx: Tensor, rotations: Tensor,
+    shifts_vx: Tensor, shell: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """(n,) evidence of each particle over all poses, as in `Step`, and (n, 3) its mean place, weighted by chances."""
+    turned = _read_all(grid, reference, rotations, grid.up_to(shell))
+    tried = _try_everywhere(spectra, grid, turned, variance, around_vx, shifts_vx, math.inf)
+    evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
+    for _, _, places, chance, logarithm in tried:
+        evidence.append(logarithm)
+        means.append(torch.einsum("pt,pti->pi", chance.sum(dim=1), places))
+    return torch.cat(evidence), torch.cat(means)
+
+
+def _try_everywhere(
+    spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, around_vx: Tensor, shifts_vx: Tensor,
+    reach_vx: float,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
+    """All rotations (r, f′) at all shifts, for a part of the particles after the other: row numbers (p,), shifted
+    spectra (p, t, f′), places (p, t, 3), chances of the poses (p, r, t), evidence (p,)."""
+    count = turned.shape[1]
+    noise = variance[grid.shell[:count]]
+    measured = spectra.measured[:, :count]
+    penalty = 0.5 * turned.abs() ** 2 @ (measured**2 / noise).T  # (r, g)
+    waves = grid.phases(shifts_vx)[:, :count]
+    rows = _real(turned)
+    columns_at_once = min(_COLUMNS, _SCORES // len(rows), _NEARBY_VALUES // count)
+    for part in _parts(len(spectra), columns_at_once // len(shifts_vx)):
+        group = spectra.group[part]
+        middle = spectra.values[part, :count] * grid.phases(around_vx[part])[:, :count] * measured[group]
+        shifted = middle[:, None] * waves
+        columns = _real(shifted / noise).reshape(-1, rows.shape[1])
+        scores = (rows @ columns.T).reshape(len(rows), len(part), -1) - penalty[:, group, None]
+        places = around_vx[part][:, None] + shifts_vx
+        scores = scores.permute(1, 0, 2).masked_fill(~_within(places, reach_vx)[:, None], -math.inf)
+        chance, logarithm = _chances(scores.reshape(len(part), -1))
+        yield part, shifted, places, chance.reshape(scores.shape), logarithm
 
 
 def search_nearby(

@@ -43,7 +43,7 @@ _STEPS_DEG: Final = (7.5, 4.0, 2.0)
 _STEPS_VX: Final = (1.0, 0.5, 0.25)
 _NEAR_ITERATIONS: Final = 3
 _MORE_SHELLS: Final = 2  # beyond those that the halves share
-_TAU: Final = 0.5  # trust in the power of a reference while nothing can check it, as RELION's --tau2_fudge
+_TAU: Final = 0.5
 _LEAST_SHARED, _MOST_SHARED = 1e-3, 0.999
 _SMALL: Final = 1e-3
 SHIFTS_PER_WAVE: Final = 3
@@ -80,15 +80,20 @@ class Start:
 
 
 class Refiner:
-    """Refines the particles of one set. Sizes in voxels of the grid; `on_step` is told of each iteration."""
+    """Refines the particles of one set. Sizes in voxels of the grid; `on_step` is told of each iteration.
+
+    first_shell: up to which the common start goes, instead of waves of 0.3 of the diameter. tau: trust in the power
+    of its reference, which nothing can check, as RELION's --tau2_fudge.
+    """
 
     def __init__(
         self, spectra: Spectra, grid: FourierGrid, diameter_vx: float, reach_vx: float, seed: int,
-        on_step: Callable[[], None] = lambda: None,
+        on_step: Callable[[], None] = lambda: None, first_shell: int | None = None, tau: float = _TAU,
     ) -> None:  # fmt: skip
         self.spectra, self.grid, self.reach_vx, self.on_step = spectra, grid, reach_vx, on_step
+        self.tau = tau
         self.mask = ball(grid.box_vx, mask_diameter(diameter_vx, grid.box_vx))
-        self.start_shell = start_shell(grid.box_vx, diameter_vx, grid.shells)
+        self.start_shell = first_shell or start_shell(grid.box_vx, diameter_vx, grid.shells)
         # turns of 15 degrees tell nothing of finer waves
         self.coarse_shell = min(self.start_shell + _MORE_SHELLS, grid.shells)
         self.rng = np.random.default_rng(seed)
@@ -103,12 +108,12 @@ class Refiner:
         parts = tuple(self.spectra.select(half == h) for h in (0, 1))
         return self._apart(parts, half, start)
 
-    def common_start(self) -> Start:
-        """A reference of all particles at low resolution, from random orientations."""
+    def common_start(self, tries: int = _STARTS) -> Start:
+        """A reference of all particles at low resolution, from random orientations; the likeliest of some tries."""
         chosen = torch.from_numpy(self.rng.permutation(len(self.spectra))[:_START_PARTICLES])
         some = self.spectra.select(chosen)
-        tries = [self._from_random(some) for _ in range(_STARTS)]
-        reference, variance, step = max(tries, key=lambda found: float(found[2].evidence.sum()))
+        found = [self._from_random(some) for _ in range(tries)]
+        reference, variance, step = max(found, key=lambda one: float(one[2].evidence.sum()))
         for _ in range(_COMMON_ITERATIONS):
             reference, variance, step = self._iterate(self.spectra, reference, variance)
         return Start(reference, variance, self._moved(step.poses))
@@ -130,7 +135,7 @@ class Refiner:
         power = self.grid.per_shell(self.grid.spectra(plain[None]).abs() ** 2)
         power = power / self.grid.per_shell(torch.ones(len(self.grid.k))).clamp(min=1) / 2
         weight_of_one = 1 / PADDING**3  # of a particle, spread over the padded voxels
-        damping = step.variance * weight_of_one / (_TAU * power).clamp(min=1e-9)
+        damping = step.variance * weight_of_one / (self.tau * power).clamp(min=1e-9)
         reference = self.grid.solve(step.sums, damping, self.start_shell) * self.mask
         self.off_vx = self._off_centre(reference)
         centred = torch.roll(reference, (-self.off_vx).int().tolist(), (0, 1, 2)) * self.mask

@@ -24,6 +24,7 @@ def _share(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]
 @click.argument("tomograms", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=FOLDER, default=Path("picks"), show_default=True, help="folder for NAME.csv and NAME.star")
 @from_config(PickingConfig, "min_score", "precision", "expected_false_positives")
+@click.option("--averages/--no-averages", default=None, help=PickingConfig.model_fields["averages"].description)
 @click.option("--label-free", is_flag=True, help=PickingConfig.model_fields["label_free"].description)
 @click.option("--invert", is_flag=True, help=PickingConfig.model_fields["invert"].description)
 @from_config(PickingConfig, "tile_vx", "device", "engine")

@@ -64,6 +64,7 @@ def init(sources: tuple[Path, ...], partial: bool, validate: tuple[str, ...], **
 @from_config(TrainingConfig, "validations", "alpha")
 @from_config(PickingConfig, "device")
 @click.option("--int8/--no-int8", default=None, help=TrainingConfig.model_fields["int8"].description)
+@click.option("--averages/--no-averages", default=None, help=TrainingConfig.model_fields["averages"].description)
 @click.option("--resume", is_flag=True, help="go on where a stopped training was, with the options it had")
 @overwrite_option
 def train(project: Path, **options: Any) -> None:

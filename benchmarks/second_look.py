@@ -1,0 +1,63 @@
+"""What the averages of the classes change: the same models' picks of phantom 107, without and with a second look.
+
+The averages are made once, from the labels of 100–105 as a training would make them, and joined with each model by its
+picks of 106.
+
+python benchmarks/second_look.py runs/phantom-fast-0 runs/phantom-fast-1
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import etpick
+from common import keep, measured, phantom_dataset, spread
+from etpick.averaging_labels import average_labels, judged
+from etpick.checkpoint import Model
+from etpick.class_averages import ClassAverages
+from etpick.engine import TorchEngine, choose_device
+from etpick.inference import search
+from etpick.preparation import Prepared, prepare
+
+
+def joined_with(model: Model, averages: ClassAverages, prepared: Prepared) -> Model:
+    """The model with the averages, trusted as far as its picks of the validation volumes say."""
+    device = choose_device("cpu")
+    engine, finder = TorchEngine(model.network(device), device), model.finder(model.picking)
+    found = [search(v.volume, engine, finder, model.picking) for v in prepared.validation]
+    return replace(model, averages=judged(averages, found, model.decision, prepared.validation))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="second-look", help="of the file in runs/")
+    args = parser.parse_args()
+    prepared = prepare(phantom_dataset(), etpick.load_model(args.models[0]).config, print)
+    widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
+    began = time.perf_counter()
+    averages = average_labels(
+        prepared.sources, widths, args.seed, lambda n: print(prepared.classes[n].name, flush=True)
+    )
+    seconds = time.perf_counter() - began
+    rows = []
+    for folder in args.models:
+        model = joined_with(etpick.load_model(folder), averages, prepared)
+        assert model.averages is not None
+        print(folder, model.averages.trust, model.averages.line(), flush=True)
+        rows.append({
+            "model": str(folder), "trust": model.averages.trust, "moves": model.averages.moves,
+            "plain": measured(replace(model, averages=None)), "second_look": measured(model),
+        })  # fmt: skip
+    means = {way: spread([row[way] for row in rows]) for way in ("plain", "second_look")}
+    keep(args.name, {"protocol": __doc__, "averaging_seconds": seconds, "models": rows, "spread": means})
+
+
+if __name__ == "__main__":
+    main()

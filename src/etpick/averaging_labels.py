@@ -1,0 +1,152 @@
+"""Averages of the labelled particles of each class, made from random orientations and judged on validation.
+
+They begin as `etpick.averaging.refine` begins, with all waves that tell classes apart at once (after Scheres 2012,
+doi:10.1016/j.jmb.2011.11.010). The weights that join their likelihoods with the network's chances are those of a
+logistic regression on the particles of validation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from etpick.averaging.expectation import Poses, Spectra
+from etpick.averaging.grid import FourierGrid
+from etpick.averaging.refine import Refiner
+from etpick.class_averages import ClassAverages, joined, last_shell, noise_of, read_spectra
+from etpick.data import Source
+from etpick.decision import Decision
+from etpick.evaluation.matching import match, radii_vx
+from etpick.inference import Candidates
+from etpick.preparation import ValidationVolume
+from etpick.types import FloatArray, ParticleClass
+
+FEWEST: Final = 20  # labels of a class that can be averaged
+_MOST: Final = 300  # labels of a class that are
+_BOX: Final = 1.6  # edge of a box in diameters of the widest particle
+_LARGEST_VX: Final = 48
+_TRIES: Final = 1
+_TAU: Final = 2.0  # with less, small particles melt into balls
+_REACH: Final = 0.1  # of a label from its particle, in diameters; a voxel at least
+_CLEAR: Final = 4.0  # by how much likelier the true classes must be, as a logarithm
+_STANDARD_ERRORS: Final = 2.0  # by which picks must come nearer
+
+
+def too_few(sources: Sequence[Source], classes: Sequence[ParticleClass]) -> str:
+    """The classes that have too few labels for an average, with their numbers; "" where none has."""
+    labels = np.concatenate([source.labels for source in sources])
+    counts = [int((labels == number).sum()) for number in range(1, len(classes) + 1)]
+    return ", ".join(f"{c.name} {n}" for c, n in zip(classes, counts, strict=True) if n < FEWEST)
+
+
+def average_labels(
+    sources: Sequence[Source], widths_vx: FloatArray, seed: int, on_class: Callable[[int], None]
+) -> ClassAverages:
+    """Averages of the labelled particles of each class, of widths (c,) in working voxels; nothing is trusted yet.
+
+    `on_class` is told of each class that begins.
+    """
+    grid = FourierGrid(min(2 * math.ceil(_BOX / 2 * float(widths_vx.max())), _LARGEST_VX))
+    factors = [noise_of(source.volume, grid) for source in sources]
+    found: list[Tensor] = []
+    for number, width in enumerate(widths_vx.tolist()):
+        on_class(number)
+        parts = [
+            read_spectra(s.volume, s.positions[s.labels == number + 1], grid, factor)
+            for s, factor in zip(sources, factors, strict=True)
+        ]
+        group = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
+        spectra = Spectra(torch.cat([part.values for part in parts]), torch.stack(factors), group)
+        chosen = np.random.default_rng((seed, number)).permutation(len(spectra))[:_MOST]
+        some, sign = bright(spectra.select(torch.from_numpy(chosen)), grid)
+        reach_vx = max(1.0, _REACH * width)
+        start = Refiner(some, grid, width, reach_vx, seed, first_shell=last_shell(grid), tau=_TAU).common_start(_TRIES)
+        found.append(sign * centred_on_labels(start.reference, start.poses, grid))
+    return ClassAverages(torch.stack(found), tuple(widths_vx.tolist()))
+
+
+def bright(spectra: Spectra, grid: FourierGrid) -> tuple[Spectra, int]:
+    """Particles brighter than what is around them, which have a centre of mass, and the sign that made them so."""
+    sign = 1 if spectra.values[:, : grid.up_to(last_shell(grid))].real.sum() > 0 else -1
+    return replace(spectra, values=sign * spectra.values), sign
+
+
+def centred_on_labels(reference: Tensor, poses: Poses, grid: FourierGrid) -> Tensor:
+    """The reference, moved so that its middle is where the labels are on average, to a fraction of a voxel.
+
+    Poses say where the reference's middle, its centre of mass, lies from the labels.
+    """
+    labels = -(poses.rotations.transpose(1, 2) @ poses.shifts_vx[:, :, None])[:, :, 0]
+    axis = torch.fft.fftfreq(grid.box_vx)
+    turn = sum(torch.meshgrid(*(axis * float(u) for u in labels.mean(dim=0)), indexing="ij"), torch.zeros(()))
+    moved: Tensor = torch.fft.ifftn(torch.fft.fftn(reference) * torch.exp(2j * math.pi * turn)).real
+    return moved
+
+
+def judged(
+    averages: ClassAverages, found: Sequence[Candidates], decision: Decision, volumes: Sequence[ValidationVolume]
+) -> ClassAverages:
+    """The averages with the weights that the particles of validation give them: none where they do not help."""
+    evidence, chances, true, before, after = ([] for _ in range(5))
+    names = [c.name for c in decision.classes]
+    for candidates, v in zip(found, volumes, strict=True):
+        chosen = decision.one_each(candidates)
+        chosen = chosen.select(decision.reached(decision.named(chosen)))
+        pairs = match(chosen.positions, v.truth.positions, radii_vx(v.truth, decision.classes, decision.spacing_A))
+        hits = chosen.select(pairs.predicted)
+        truth = v.truth.select(pairs.truth)
+        if len(pairs):
+            weights, places = averages.weigh(v.volume, hits.positions, hits.classes)
+            classes = np.array([names.index(str(name)) for name in truth.classes])
+            evidence.append(weights)
+            chances.append(hits.classes)
+            true.append(classes)
+            before.append(pairs.distances)
+            places = places - truth.positions[:, None]
+            after.append(np.linalg.norm(places, axis=2))
+    if not evidence:
+        return averages
+    return _trusted(averages, *(np.concatenate(part) for part in (evidence, chances, true, before, after)))
+
+
+def _trusted(
+    averages: ClassAverages, evidence: FloatArray, chances: FloatArray, true: NDArray[np.intp], before: FloatArray,
+    after: FloatArray,
+) -> ClassAverages:  # fmt: skip
+    """before: (n,) distances of the picks; after: (n, c) those of the places that each class gives."""
+    rows = np.arange(len(true))
+    trust, gain = fit_trust(evidence, chances, true)
+    if gain < _CLEAR:
+        trust = (1.0, 0.0)
+    told = joined(trust, evidence, chances).argmax(axis=1)
+    moved = after[rows, told]
+    nearer = before - moved
+    moves = bool(len(rows) > 1 and nearer.mean() > _STANDARD_ERRORS * nearer.std() / math.sqrt(len(rows)))
+    return replace(
+        averages, trust=trust, moves=moves, particles=len(rows),
+        right=(float((chances.argmax(axis=1) == true).mean()), float((told == true).mean())),
+        distance_vx=(float(before.mean()), float(moved.mean() if moves else before.mean())),
+    )  # fmt: skip
+
+
+def fit_trust(evidence: FloatArray, chances: FloatArray, true: NDArray[np.intp]) -> tuple[tuple[float, float], float]:
+    """The two weights of `joined` that make the true classes (n,) likeliest, and by how much likelier, as a
+    logarithm over all n, than the network's chances alone do."""
+    from scipy.optimize import minimize
+
+    rows = np.arange(len(true))
+
+    def surprise(weights: FloatArray, /) -> float:
+        told = joined((float(weights[0]), float(weights[1])), evidence, chances)
+        return float(-np.log(np.maximum(told[rows, true], 1e-12)).sum())
+
+    alone = minimize(surprise, [1.0, 0.0], bounds=[(0, 10), (0, 0)])
+    both = minimize(surprise, [1.0, 0.3], bounds=[(0, 10), (0, 10)])
+    return (float(both.x[0]), float(both.x[1])), float(alone.fun - both.fun)

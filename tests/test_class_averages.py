@@ -1,0 +1,255 @@
+"""Averages of labelled particles tell classes apart and find centres; where they cannot, they are not used."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+import etpick
+from balls import CLASSES, QUICK, balls, dataset
+from etpick.averaging.expectation import Poses
+from etpick.averaging.grid import FourierGrid
+from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
+from etpick.checkpoint import load_model, load_state, save_model
+from etpick.class_averages import ClassAverages, joined, load_averages, noise_of, save_averages
+from etpick.config import recipe
+from etpick.data import make_source, open_volume
+from etpick.decision import uncalibrated
+from etpick.errors import ModelError
+from etpick.inference import Candidates
+from etpick.picking import Picker
+from etpick.preparation import ValidationVolume
+from etpick.progress import Interrupted
+from etpick.training import train_model
+from etpick.types import Box, ParticleClass, Particles, Tomogram
+
+SHAPES = {  # four balls each, as wide and as heavy
+    "bent": np.array([[0, 0, -3.5], [0, 0, 0], [0, 3.5, 0], [0, 0, 3.5]]),
+    "straight": np.array([[0, 0, -3.5], [0, 0, -1.2], [0, 0, 1.2], [0, 0, 3.5]]),
+}
+KINDS = tuple(ParticleClass(name, 100.0) for name in SHAPES)
+
+
+def shapes(seed, *, sigma=1.0, same=False, size=96, step=16):
+    """A tomogram of both shapes at random orientations on a jittered lattice; its particles."""
+    rng = np.random.default_rng(seed)
+    image, positions, names = rng.normal(0, sigma, (size,) * 3), [], []
+    axis = np.arange(step)
+    for number, corner in enumerate(np.stack(np.meshgrid(*(np.arange(0, size, step),) * 3), -1).reshape(-1, 3)):
+        name = list(SHAPES)[number % 2]
+        shape = Rotation.random(rng=rng).apply(SHAPES["bent" if same else name])
+        place = step / 2 + rng.uniform(-0.5, 0.5, 3)
+        block = image[tuple(slice(c, c + step) for c in corner)]
+        for z, y, x in shape + place:
+            block -= 1.5 * np.exp(
+                -((axis[:, None, None] - z) ** 2 + (axis[:, None] - y) ** 2 + (axis - x) ** 2) / (2 * 1.2**2)
+            )
+        positions.append(corner + place)
+        names.append(name)
+    return Tomogram(image.astype(np.float32), 10.0, f"shapes{seed}"), Particles(np.array(positions), np.array(names))
+
+
+def source(tomogram, particles):
+    return make_source(open_volume(tomogram, 10.0, recipe()), particles, KINDS)
+
+
+def averages_of(**options):
+    widths = np.array([10.0, 10.0])
+    return average_labels([source(*shapes(0, **options))], widths, 0, lambda number: None)
+
+
+@pytest.fixture(scope="module")
+def averages():
+    return averages_of()
+
+
+def picks_of(particles, off_vx, rng, chances=None):
+    """Candidates at a distance from true particles, which tell nothing of their classes unless told to."""
+    step = rng.normal(size=(len(particles), 3))
+    places = particles.positions + off_vx * step / np.linalg.norm(step, axis=1, keepdims=True)
+    chances = np.full((len(particles), 2), 0.5) if chances is None else chances
+    return Candidates(places, np.full(len(particles), 0.9), chances)
+
+
+def judge(averages, tomogram, particles, candidates):
+    volume = open_volume(tomogram, 10.0, recipe())
+    held = ValidationVolume(volume, Box((0, 0, 0), volume.shape), particles)
+    return judged(averages, [candidates], uncalibrated(KINDS, 10.0), [held])
+
+
+def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averages):
+    tomogram, particles = shapes(1)
+    trusted = judge(averages, tomogram, particles, picks_of(particles, 1.0, np.random.default_rng(0)))
+    assert trusted.used and trusted.trust[1] > 0 and trusted.moves
+    assert trusted.right[1] > 0.9 > trusted.right[0]
+    assert trusted.distance_vx[0] == pytest.approx(1.0)
+    assert trusted.distance_vx[1] < 0.7
+    assert "a second look at picks gives right class" in trusted.line()
+
+    other, truth = shapes(2)
+    start = picks_of(truth, 1.0, np.random.default_rng(1))
+    places, chances = trusted.look(open_volume(other, 10.0, recipe()), start.positions, start.classes)
+    told = np.array(list(SHAPES))[chances.argmax(axis=1)]
+    assert (told == truth.classes).mean() > 0.9
+    assert np.linalg.norm(places - truth.positions, axis=1).mean() < 0.7
+    assert np.abs((places - truth.positions).mean(axis=0)).max() < 0.1
+    assert chances.sum(axis=1) == pytest.approx(1)
+
+
+def test_the_centre_is_where_labels_are_and_not_the_centre_of_mass():
+    grid, rng = FourierGrid(16), np.random.default_rng(0)
+    rotations = torch.from_numpy(Rotation.random(50, rng=rng).as_matrix()).float()
+    off = torch.tensor([0.5, -0.25, 0.0])  # of the middle from the labels, in the reference's own axes
+    poses = Poses(rotations, (rotations @ off[:, None])[:, :, 0])
+    axis = torch.arange(16.0) - 8
+    at = [torch.exp(-((axis - shift) ** 2) / 8) for shift in (0.0, 0.0, 0.0)]
+    ball = at[0][:, None, None] * at[1][:, None] * at[2]
+    moved = centred_on_labels(ball, poses, grid)
+    found = [float((moved.sum(dim=o) * axis).sum() / moved.sum()) for o in ((1, 2), (0, 2), (0, 1))]
+    assert found == pytest.approx(off.tolist(), abs=0.02)
+
+
+def test_averages_of_what_looks_the_same_are_not_trusted_with_the_class():
+    averages = averages_of(same=True)
+    tomogram, particles = shapes(1, same=True)
+    rng = np.random.default_rng(0)
+    chances = rng.dirichlet([1, 1], len(particles))
+    trusted = judge(averages, tomogram, particles, picks_of(particles, 0.0, rng, chances))
+    assert trusted.trust == (1.0, 0.0)
+    assert not trusted.moves  # nothing is nearer than the centre itself
+    assert not trusted.used
+    assert trusted.line().startswith("averages of the classes: not used")
+
+
+def test_without_a_hit_nothing_is_trusted(averages):
+    tomogram, particles = shapes(1)
+    none = Candidates(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2)))
+    assert not judge(averages, tomogram, particles, none).used
+
+
+def test_classes_that_the_network_rules_out_are_not_told(averages):
+    tomogram, particles = shapes(1)
+    start = picks_of(particles, 0.0, np.random.default_rng(0), np.tile([1.0, 0.0], (len(particles), 1)))
+    evidence, _ = averages.weigh(open_volume(tomogram, 10.0, recipe()), start.positions, start.classes)
+    assert (joined((0.0, 1.0), evidence, start.classes).argmax(axis=1) == 0).all()
+
+
+def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
+    rng, grid = np.random.default_rng(0), FourierGrid(24)
+    waves = np.fft.fftn(rng.normal(size=(64, 64, 64)))
+    z, _, x = np.meshgrid(*(np.fft.fftfreq(64),) * 3, indexing="ij")
+    waves[np.abs(z) > np.tan(np.deg2rad(50)) * np.abs(x)] = 0
+    waves *= np.where(np.abs(z) > np.abs(x) / 2, 0.5, 1.0)
+    tomogram = Tomogram(np.fft.ifftn(waves).real.astype(np.float32), 10.0)
+    factor = noise_of(open_volume(tomogram, 10.0, recipe()), grid)
+    k = grid.k[:, [0, 2]].abs()
+    angle = torch.rad2deg(torch.atan2(k[:, 0], k[:, 1]))
+    outer = k.norm(dim=1) > 7
+    assert (factor[outer & (angle > 75)] == 0).all()
+    strong, weak = factor[outer & (angle < 15)], factor[outer & (angle > 35) & (angle < 42)]
+    assert (strong > 0).all() and (weak > 0).all()
+    assert weak.mean() / strong.mean() == pytest.approx(2, rel=0.2)
+
+
+def test_white_noise_is_left_as_it_is():
+    tomogram = Tomogram(np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32), 10.0)
+    factor = noise_of(open_volume(tomogram, 10.0, recipe()), FourierGrid(24))
+    assert factor[FourierGrid(24).shell > 2].mean() == pytest.approx(1, abs=0.05)
+
+
+def test_weights_follow_what_tells_the_classes():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 200)
+    clear = np.where(np.arange(3) == true[:, None], 2.0, 0.0) + rng.normal(0, 1, (200, 3))
+    blind = rng.dirichlet([1, 1, 1], 200)
+    trust, gain = fit_trust(clear, blind, true)
+    assert trust[1] > 0.5 > trust[0] and gain > 20
+    trust, gain = fit_trust(rng.normal(0, 1, (200, 3)), joined((0.0, 1.0), clear, blind), true)
+    assert trust[0] > 0.5 and gain < 4
+
+
+def test_averages_come_back_from_their_file_and_damage_is_named(tmp_path, averages):
+    kept = replace(averages, trust=(0.5, 0.25), moves=True, right=(0.5, 0.75), distance_vx=(1.0, 0.5), particles=9)
+    save_averages(kept, tmp_path)
+    back = load_averages(tmp_path)
+    assert torch.equal(back.references, kept.references)
+    assert replace(back, references=kept.references) == kept or vars(back) | {"references": 0} == vars(kept) | {
+        "references": 0
+    }
+    file = tmp_path / "averages.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"averages\.safetensors is damaged"):
+        load_averages(tmp_path)
+    file.unlink()
+    assert load_averages(tmp_path) is None
+
+
+def test_with_few_labels_no_averages_are_made_and_that_is_said():
+    said = []
+    model = train_model(dataset(), recipe(**QUICK, steps=1), on_progress=lambda p: said.append(p.message))
+    assert model.averages is None
+    assert any("too few labels (large" in m and "of 20)" in m for m in said)
+
+
+class StopAtMessage:
+    """Asks to stop when a message with some words has come."""
+
+    def __init__(self, words):
+        self.words, self.said = words, []
+
+    def __call__(self):
+        return any(self.words in m for m in self.said)
+
+
+def test_training_ends_with_averages_and_one_stopped_there_goes_on_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("etpick.averaging_labels.FEWEST", 5)
+    config, stop = recipe(**QUICK, steps=2), StopAtMessage("averaging the labels of small, 2 of 2")
+    with pytest.raises(Interrupted, match=r"stopped while averaging.*--resume"):
+        train_model(dataset(), config, tmp_path, on_progress=lambda p: stop.said.append(p.message), should_stop=stop)
+    assert load_state(tmp_path)[1]["step"] == 2
+    assert load_model(tmp_path).averages is None
+    model = train_model(dataset(), config, tmp_path, resume=True)
+    assert isinstance(model.averages, ClassAverages)
+    assert torch.equal(load_model(tmp_path).averages.references, model.averages.references)
+    assert "averages of the classes" in model.lines()[-1]
+    assert not (tmp_path / "state.safetensors").exists()
+    without = train_model(dataset(), recipe(**QUICK, steps=2, averages=False))
+    assert without.averages is None
+    assert all(torch.equal(value, model.weights[name]) for name, value in without.weights.items())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("averages") / "model"
+    return train_model(dataset(), recipe(**QUICK, steps=60, averages=False), folder)
+
+
+def test_a_second_look_changes_class_and_place_of_picks_and_nothing_else(trained, tmp_path):
+    widths = tuple(c.diameter_A / 10 for c in CLASSES)
+    references = torch.zeros(2, 26, 26, 26)
+    references[:, 12:15, 12:15, 14:17] = -1  # beside the middle, so that picks must move
+    averages = ClassAverages(references, widths, (0.0, 1.0), True)
+    save_model(replace(trained, averages=averages), tmp_path)
+    tomogram, _ = balls(9)
+    plain, looked = (Picker(load_model(tmp_path), averages=way, min_score=0.2)(tomogram) for way in (False, True))
+    assert len(plain.picks) == len(looked.picks) > 3
+    assert (plain.picks.scores == looked.picks.scores).all()
+    moved = np.linalg.norm(plain.picks.positions - looked.picks.positions, axis=1)
+    assert 0.1 < moved.max() < 2.5
+    below = looked.all.scores < 0.2
+    assert (looked.all.positions[below] == plain.all.positions[below]).all()
+    assert (etpick.pick(trained, tomogram, min_score=0.2).positions == plain.picks.positions).all()
+
+
+def test_picks_that_would_come_together_stay_where_they_were(trained, monkeypatch):
+    averages = ClassAverages(torch.zeros(2, 16, 16, 16), (16.0, 8.0), (0.0, 1.0), True)
+    tomogram, _ = balls(9)
+    plain = Picker(trained, min_score=0.0)(tomogram).picks
+    monkeypatch.setattr(ClassAverages, "look", lambda self, volume, places, chances: (places * 0 + 20.0, chances))
+    looked = Picker(replace(trained, averages=averages), min_score=0.0)(tomogram).picks
+    assert (looked.positions == 20).all(axis=1).sum() == 1
+    gaps = [np.linalg.norm(a - b) for a, b in pairwise(plain.positions[1:])]
+    assert [np.linalg.norm(a - b) for a, b in pairwise(looked.positions[1:])] == gaps
