@@ -14,7 +14,7 @@ from etpick.averaging.expectation import Poses
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
 from etpick.checkpoint import load_model, load_state, save_model
-from etpick.class_averages import ClassAverages, joined, load_averages, noise_of, save_averages
+from etpick.class_averages import Boxes, ClassAverages, joined, load_averages, save_averages
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
 from etpick.decision import uncalibrated
@@ -33,19 +33,21 @@ SHAPES = {  # four balls each, as wide and as heavy
 KINDS = tuple(ParticleClass(name, 100.0) for name in SHAPES)
 
 
-def shapes(seed, *, sigma=1.0, same=False, size=96, step=16):
+def shapes(seed, *, same=False, scale=1.0):
     """A tomogram of both shapes at random orientations on a jittered lattice; its particles."""
-    rng = np.random.default_rng(seed)
-    image, positions, names = rng.normal(0, sigma, (size,) * 3), [], []
+    rng, step = np.random.default_rng(seed), round(16 * scale)
+    size = step * (6 if scale == 1 else 4)
+    image, positions, names = rng.normal(0, scale, (size,) * 3), [], []
     axis = np.arange(step)
     for number, corner in enumerate(np.stack(np.meshgrid(*(np.arange(0, size, step),) * 3), -1).reshape(-1, 3)):
         name = list(SHAPES)[number % 2]
         shape = Rotation.random(rng=rng).apply(SHAPES["bent" if same else name])
-        place = step / 2 + rng.uniform(-0.5, 0.5, 3)
+        place = step / 2 + scale * rng.uniform(-0.5, 0.5, 3)
         block = image[tuple(slice(c, c + step) for c in corner)]
-        for z, y, x in shape + place:
+        for z, y, x in scale * shape + place:
             block -= 1.5 * np.exp(
-                -((axis[:, None, None] - z) ** 2 + (axis[:, None] - y) ** 2 + (axis - x) ** 2) / (2 * 1.2**2)
+                -((axis[:, None, None] - z) ** 2 + (axis[:, None] - y) ** 2 + (axis - x) ** 2)
+                / (2 * (1.2 * scale) ** 2)
             )
         positions.append(corner + place)
         names.append(name)
@@ -56,9 +58,9 @@ def source(tomogram, particles):
     return make_source(open_volume(tomogram, 10.0, recipe()), particles, KINDS)
 
 
-def averages_of(**options):
-    widths = np.array([10.0, 10.0])
-    return average_labels([source(*shapes(0, **options))], widths, 0, lambda number: None)
+def averages_of(scale=1.0, **options):
+    widths = np.array([10.0, 10.0]) * scale
+    return average_labels([source(*shapes(0, scale=scale, **options))], widths, 0, lambda number: None)
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +82,24 @@ def judge(averages, tomogram, particles, candidates):
     return judged(averages, [candidates], uncalibrated(KINDS, 10.0), [held])
 
 
-def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averages):
-    tomogram, particles = shapes(1)
-    trusted = judge(averages, tomogram, particles, picks_of(particles, 1.0, np.random.default_rng(0)))
+@pytest.mark.parametrize("scale", [1.0, 2.5], ids=["small", "binned"])
+def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averages, scale):
+    averages = averages if scale == 1 else averages_of(scale)
+    tomogram, particles = shapes(1, scale=scale)
+    trusted = judge(averages, tomogram, particles, picks_of(particles, scale, np.random.default_rng(0)))
     assert trusted.used and trusted.trust[1] > 0 and trusted.moves
     assert trusted.right[1] > 0.9 > trusted.right[0]
-    assert trusted.distance_vx[0] == pytest.approx(1.0)
-    assert trusted.distance_vx[1] < 0.7
+    assert trusted.distance_vx[0] == pytest.approx(scale)
+    assert trusted.distance_vx[1] < 0.7 * scale
     assert "a second look at picks gives right class" in trusted.line()
 
-    other, truth = shapes(2)
-    start = picks_of(truth, 1.0, np.random.default_rng(1))
+    other, truth = shapes(2, scale=scale)
+    start = picks_of(truth, scale, np.random.default_rng(1))
     places, chances = trusted.look(open_volume(other, 10.0, recipe()), start.positions, start.classes)
     told = np.array(list(SHAPES))[chances.argmax(axis=1)]
     assert (told == truth.classes).mean() > 0.9
-    assert np.linalg.norm(places - truth.positions, axis=1).mean() < 0.7
-    assert np.abs((places - truth.positions).mean(axis=0)).max() < 0.1
+    assert np.linalg.norm(places - truth.positions, axis=1).mean() < 0.7 * scale
+    assert np.abs((places - truth.positions).mean(axis=0)).max() < 0.1 * scale
     assert chances.sum(axis=1) == pytest.approx(1)
 
 
@@ -138,14 +142,14 @@ def test_classes_that_the_network_rules_out_are_not_told(averages):
 
 
 def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
-    rng, grid = np.random.default_rng(0), FourierGrid(24)
+    rng, boxes = np.random.default_rng(0), Boxes([15.0])
     waves = np.fft.fftn(rng.normal(size=(64, 64, 64)))
     z, _, x = np.meshgrid(*(np.fft.fftfreq(64),) * 3, indexing="ij")
     waves[np.abs(z) > np.tan(np.deg2rad(50)) * np.abs(x)] = 0
     waves *= np.where(np.abs(z) > np.abs(x) / 2, 0.5, 1.0)
     tomogram = Tomogram(np.fft.ifftn(waves).real.astype(np.float32), 10.0)
-    factor = noise_of(open_volume(tomogram, 10.0, recipe()), grid)
-    k = grid.k[:, [0, 2]].abs()
+    factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
+    k = boxes.grid.k[:, [0, 2]].abs()
     angle = torch.rad2deg(torch.atan2(k[:, 0], k[:, 1]))
     outer = k.norm(dim=1) > 7
     assert (factor[outer & (angle > 75)] == 0).all()
@@ -156,8 +160,9 @@ def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
 
 def test_white_noise_is_left_as_it_is():
     tomogram = Tomogram(np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32), 10.0)
-    factor = noise_of(open_volume(tomogram, 10.0, recipe()), FourierGrid(24))
-    assert factor[FourierGrid(24).shell > 2].mean() == pytest.approx(1, abs=0.05)
+    for boxes in (Boxes([15.0]), Boxes([25.0])):  # the wider ones are binned
+        factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
+        assert factor[boxes.grid.shell > 2].mean() == pytest.approx(1, abs=0.05)
 
 
 def test_weights_follow_what_tells_the_classes():
@@ -224,7 +229,7 @@ def test_training_ends_with_averages_and_one_stopped_there_goes_on_there(tmp_pat
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("averages") / "model"
-    return train_model(dataset(), recipe(**QUICK, steps=60, averages=False), folder)
+    return train_model(dataset(), recipe(**QUICK, steps=30, averages=False), folder)
 
 
 def test_a_second_look_changes_class_and_place_of_picks_and_nothing_else(trained, tmp_path):

@@ -20,7 +20,7 @@ from torch import Tensor
 from etpick.averaging.expectation import Poses, Spectra
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging.refine import Refiner
-from etpick.class_averages import ClassAverages, joined, last_shell, noise_of, read_spectra
+from etpick.class_averages import Boxes, ClassAverages, joined
 from etpick.data import Source
 from etpick.decision import Decision
 from etpick.evaluation.matching import match, radii_vx
@@ -30,11 +30,8 @@ from etpick.types import FloatArray, ParticleClass
 
 FEWEST: Final = 20  # labels of a class that can be averaged
 _MOST: Final = 300  # labels of a class that are
-_BOX: Final = 1.6  # edge of a box in diameters of the widest particle
-_LARGEST_VX: Final = 48
-_TRIES: Final = 1
 _TAU: Final = 2.0  # with less, small particles melt into balls
-_REACH: Final = 0.1  # of a label from its particle, in diameters; a voxel at least
+_REACH: Final = 0.1  # of a label from its particle, in diameters; a voxel of the grid at least
 _CLEAR: Final = 4.0  # by how much likelier the true classes must be, as a logarithm
 _STANDARD_ERRORS: Final = 2.0  # by which picks must come nearer
 
@@ -53,29 +50,30 @@ def average_labels(
 
     `on_class` is told of each class that begins.
     """
-    grid = FourierGrid(min(2 * math.ceil(_BOX / 2 * float(widths_vx.max())), _LARGEST_VX))
-    factors = [noise_of(source.volume, grid) for source in sources]
+    boxes = Boxes(widths_vx.tolist())
+    factors = [boxes.noise_of(source.volume) for source in sources]
     found: list[Tensor] = []
     for number, width in enumerate(widths_vx.tolist()):
         on_class(number)
         parts = [
-            read_spectra(s.volume, s.positions[s.labels == number + 1], grid, factor)
+            boxes.read(s.volume, s.positions[s.labels == number + 1], factor)
             for s, factor in zip(sources, factors, strict=True)
         ]
         group = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
         spectra = Spectra(torch.cat([part.values for part in parts]), torch.stack(factors), group)
         chosen = np.random.default_rng((seed, number)).permutation(len(spectra))[:_MOST]
-        some, sign = bright(spectra.select(torch.from_numpy(chosen)), grid)
-        reach_vx = max(1.0, _REACH * width)
-        start = Refiner(some, grid, width, reach_vx, seed, first_shell=last_shell(grid), tau=_TAU).common_start(_TRIES)
-        found.append(sign * centred_on_labels(start.reference, start.poses, grid))
+        found.append(average(spectra.select(torch.from_numpy(chosen)), boxes, width / boxes.scale, seed))
     return ClassAverages(torch.stack(found), tuple(widths_vx.tolist()))
 
 
-def bright(spectra: Spectra, grid: FourierGrid) -> tuple[Spectra, int]:
-    """Particles brighter than what is around them, which have a centre of mass, and the sign that made them so."""
-    sign = 1 if spectra.values[:, : grid.up_to(last_shell(grid))].real.sum() > 0 else -1
-    return replace(spectra, values=sign * spectra.values), sign
+def average(spectra: Spectra, boxes: Boxes, width_vx: float, seed: int) -> Tensor:
+    """(b, b, b) the average of particles of one class, as wide in voxels of the grid, from random orientations."""
+    grid, last = boxes.grid, boxes.last_shell
+    # particles brighter than what is around them have a centre of mass
+    sign = 1 if spectra.values[:, : grid.up_to(last)].real.sum() > 0 else -1
+    some = replace(spectra, values=sign * spectra.values)
+    start = Refiner(some, grid, width_vx, max(1.0, _REACH * width_vx), seed, first_shell=last, tau=_TAU).common_start(1)
+    return sign * centred_on_labels(start.reference, start.poses, grid)
 
 
 def centred_on_labels(reference: Tensor, poses: Poses, grid: FourierGrid) -> Tensor:

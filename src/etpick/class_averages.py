@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -30,11 +31,14 @@ from etpick.io.atomic import atomic_write
 from etpick.types import Box, FloatArray
 
 FILE: Final = "averages.safetensors"
+_BOX: Final = 1.6  # edge of a box in diameters of the widest particle
+_LARGEST_VX: Final = 32  # larger boxes are binned to it
 _TAPER_VX: Final = 4  # over which boxes fade at their faces
-_SHORTEST_VX: Final = 3.5  # wave
+_SHORTEST_VX: Final = 3.5  # wave, in voxels of the grid; finer ones tell classes apart no better
+_AT_ONCE: Final = 64  # boxes
 _PROBES: Final = 200  # boxes at random places by which a tomogram's noise is measured
 _DARK: Final = 0.2  # of its shell's median power: a wave with less was not measured, as in the missing wedge
-_REACH_VX: Final = 2.0  # of a pick from its particle
+_REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid
 _FINEST_DEG: Final = 20.0  # between orientations
 _UNLIKELY: Final = 0.02  # chance by the network below which a class is not tried
 _UNTRIED: Final = 10.0  # evidence that such a class has less than any that is tried
@@ -45,10 +49,10 @@ _LEAST_CHANCE: Final = 1e-6
 class ClassAverages:
     """What the labelled particles of each class look like.
 
-    references: (c, b, b, b) in working voxels. widths_vx: (c,) diameters. trust: weights of the logarithms of the
-    network's chances and of the averages' likelihoods. moves: whether picks go to the place that the averages give.
-    right: shares of the particles of validation whose class is told right, by the network alone and by both.
-    distance_vx: the same for their mean distance from the centre; particles: how many there were.
+    references: (c, b, b, b) on the grid of `Boxes`. widths_vx: (c,) diameters in working voxels. trust: weights of the
+    logarithms of the network's chances and of the averages' likelihoods. moves: whether picks go to the place that the
+    averages give. right: shares of the particles of validation whose class is told right, by the network alone and by
+    both. distance_vx: the same for their mean distance from the centre; particles: how many there were.
     """
 
     references: Tensor
@@ -87,21 +91,22 @@ class ClassAverages:
 
         Classes that the network holds for unlikely are not tried and have less evidence than any that is.
         """
-        grid = FourierGrid(self.references.shape[-1])
-        seen, around = read_spectra(volume, positions, grid, noise_of(volume, grid)), torch.zeros(len(positions), 3)
+        boxes = Boxes(self.widths_vx)
+        seen = boxes.read(volume, positions, boxes.noise_of(volume))
         shifts = lattice(_REACH_VX, 1.0)
         share = chances / np.maximum(chances.sum(axis=1, keepdims=True), _LEAST_CHANCE)
         tried = share >= np.minimum(_UNLIKELY, share.max(axis=1, keepdims=True))
         evidence = np.full(chances.shape, np.inf)
         places = np.repeat(positions[:, None], chances.shape[1], axis=1)
         for number, (reference, width) in enumerate(zip(self.references, self.widths_vx, strict=True)):
-            rows = torch.from_numpy(np.flatnonzero(tried[:, number]))
-            rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
+            rows = np.flatnonzero(tried[:, number])
+            rotations = evenly_spaced(angle_deg(width / boxes.scale), np.random.default_rng(0))
             found, moved = weigh(
-                seen.select(rows), grid, reference, variance(grid), around[rows], rotations, shifts, last_shell(grid)
-            )
+                seen.select(torch.from_numpy(rows)), boxes.grid, reference, boxes.variance, torch.zeros(len(rows), 3),
+                rotations, shifts, boxes.last_shell,
+            )  # fmt: skip
             evidence[rows, number] = found.numpy()
-            places[rows, number] += moved.numpy()
+            places[rows, number] += moved.numpy() * boxes.scale
         return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), places
 
 
@@ -117,51 +122,49 @@ def angle_deg(width_vx: float) -> float:
     return max(_FINEST_DEG, math.degrees(_SHORTEST_VX / width_vx))
 
 
-def noise_of(volume: Readable, grid: FourierGrid) -> Tensor:
-    """(f,) factor that gives each wave of a box the power that white noise of σ 1 has; 0 where a tilt series measured
-    nothing."""
-    rng = np.random.default_rng(0)
-    room = np.maximum(np.array(volume.shape) - grid.box_vx, 0)
-    power = torch.zeros(len(grid.k))
-    for _ in range(_PROBES):
-        middle = rng.integers(0, room + 1) + grid.box_vx // 2
-        power += _spectra(volume, middle[None], grid)[0].abs() ** 2 / _PROBES
-    limit = torch.stack([power[grid.shell == s].median() for s in range(grid.shells + 1)])[grid.shell] * _DARK
-    return torch.where(power > limit, (2 * variance(grid)[0] / power.clamp(min=1e-12)).sqrt(), 0)
+class Boxes:
+    """How subtomograms are read around places, for particles of widths (c,) in working voxels.
 
+    edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
+    grid's. variance: (shells + 1,) of the real and of the imaginary part of white noise of σ 1 in such a box.
+    """
 
-def variance(grid: FourierGrid) -> Tensor:
-    """(shells + 1,) of the real and of the imaginary part of white noise of σ 1, in boxes that fade at their faces."""
-    return (_window(grid) ** 2).sum() / 2 * torch.ones(grid.shells + 1)
+    def __init__(self, widths_vx: Sequence[float]) -> None:
+        self.edge_vx = 2 * math.ceil(_BOX / 2 * max(widths_vx))
+        self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX))
+        self.scale = self.edge_vx / self.grid.box_vx
+        self.last_shell = min(self.grid.shells, math.floor(self.grid.box_vx / _SHORTEST_VX))
+        axis = np.arange(self.edge_vx)
+        ramp = np.minimum(axis + 0.5, self.edge_vx - 0.5 - axis) / _TAPER_VX
+        fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float()
+        self._window = fade[:, None, None] * fade[:, None] * fade
+        self.variance = torch.full((self.grid.shells + 1,), float((self._window**2).sum() / 2 / self.scale**6))
 
+    def noise_of(self, volume: Readable) -> Tensor:
+        """(f,) factor that gives each wave of a box the power that white noise of σ 1 has; 0 where a tilt series
+        measured nothing."""
+        rng, grid = np.random.default_rng(0), self.grid
+        room = np.maximum(np.array(volume.shape) - self.edge_vx, 0)
+        middles = rng.integers(0, room + 1, (_PROBES, 3)) + self.edge_vx // 2
+        power = (self._spectra(volume, middles).abs() ** 2).mean(dim=0)
+        limit = _DARK * torch.stack([power[grid.shell == s].median() for s in range(grid.shells + 1)])[grid.shell]
+        return torch.where(power > limit, (2 * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
 
-def read_spectra(volume: Readable, positions: FloatArray, grid: FourierGrid, factor: Tensor) -> Spectra:
-    """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
-    middles = np.rint(positions).astype(int)
-    values = _spectra(volume, middles, grid) * grid.phases(torch.from_numpy(positions - middles).float())
-    return Spectra(values * factor, factor[None], torch.zeros(len(positions), dtype=torch.long))
+    def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
+        """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
+        middles = np.rint(positions).astype(int)
+        off = torch.from_numpy((positions - middles) / self.scale).float()
+        values = self._spectra(volume, middles) * self.grid.phases(off)
+        return Spectra(values * factor, factor[None], torch.zeros(len(positions), dtype=torch.long))
 
-
-def _spectra(volume: Readable, middles: NDArray[np.intp], grid: FourierGrid) -> Tensor:
-    half, window = grid.box_vx // 2, _window(grid)
-    found = torch.empty(len(middles), len(grid.k), dtype=torch.complex64)
-    for row, (z, y, x) in enumerate((middles - half).tolist()):
-        box = torch.as_tensor(volume.read(Box((z, y, x), (z + 2 * half, y + 2 * half, x + 2 * half))))
-        found[row] = grid.spectra((box * window)[None])[0]
-    return found
-
-
-def _window(grid: FourierGrid) -> Tensor:
-    """(b, b, b) 1 inside, falling to 0 at the faces."""
-    axis = np.arange(grid.box_vx)
-    ramp = np.minimum(axis + 0.5, grid.box_vx - 0.5 - axis) / _TAPER_VX
-    fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float()
-    return fade[:, None, None] * fade[:, None] * fade
-
-
-def last_shell(grid: FourierGrid) -> int:
-    """Finer waves tell classes apart no better."""
-    return min(grid.shells, math.floor(grid.box_vx / _SHORTEST_VX))
+    def _spectra(self, volume: Readable, middles: NDArray[np.intp]) -> Tensor:
+        edge = self.edge_vx
+        found = torch.empty(len(middles), len(self.grid.k), dtype=torch.complex64)
+        for start in range(0, len(middles), _AT_ONCE):
+            corners = (middles[start : start + _AT_ONCE] - edge // 2).tolist()
+            boxes = [volume.read(Box((z, y, x), (z + edge, y + edge, x + edge))) for z, y, x in corners]
+            found[start : start + _AT_ONCE] = self.grid.spectra(torch.from_numpy(np.stack(boxes)) * self._window)
+        return found
 
 
 def save_averages(averages: ClassAverages, folder: Path) -> None:

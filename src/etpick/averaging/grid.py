@@ -90,10 +90,13 @@ class FourierGrid:
 
     def read(self, transformed: Tensor, rotations: Tensor, count: int) -> Tensor:
         """Spectra of the turned volume: (2, p, p, p), (r, 3, 3) → (r, f′), the first `count` frequencies."""
-        points = self._points(rotations, count)
+        points = self._points(rotations, count).reshape(-1, 3)
         scaled = (points / (self.padded_vx - 1) * 2 - 1).flip(-1)  # grid_sample wants xyz in −1 … 1
-        out = nnf.grid_sample(transformed[None], scaled[None, None], align_corners=True)
-        return torch.complex(out[0, 0, 0], out[0, 1, 0])
+        parts = torch.get_num_threads()  # it shares out among them what lies in different samples
+        shared = nnf.pad(scaled, (0, 0, 0, -len(points) % parts)).reshape(parts, 1, 1, -1, 3)
+        out = nnf.grid_sample(transformed.expand(parts, -1, -1, -1, -1), shared, align_corners=True)
+        real, imaginary = (out[:, i].reshape(-1)[: len(points)] for i in (0, 1))
+        return torch.complex(real, imaginary).reshape(len(rotations), count)
 
     def _points(self, rotations: Tensor, count: int) -> Tensor:
         """(r, 3, 3) → (r, f′, 3) where in the padded transform the turned frequencies lie: Rᵀ k."""
