@@ -1,9 +1,10 @@
 """What the averages of the classes change: the same models' picks of phantom 107, without and with a second look.
 
-The averages are made once, from the labels of 100–105 as a training would make them, and joined with each model by its
-picks of 106.
+The averages are made once, from the labels of 100–105 (or --learn) as a training would make them, and joined with each
+model by its picks of 106.
 
 python benchmarks/second_look.py runs/phantom-fast-0 runs/phantom-fast-1
+python benchmarks/second_look.py runs/labels-few-30-fast-0 --learn 100 --name second-look-few
 """
 
 from __future__ import annotations
@@ -36,10 +37,13 @@ def joined_with(model: Model, averages: ClassAverages, prepared: Prepared) -> Mo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--learn", type=int, nargs="+", default=list(range(100, 106)), help="tomograms averaged")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="second-look", help="of the file in runs/")
     args = parser.parse_args()
-    prepared = prepare(phantom_dataset(), etpick.load_model(args.models[0]).config, print)
+    dataset, names = phantom_dataset(), [f"tomo_{number}" for number in args.learn]
+    items = tuple(item for item in dataset.items if item.validate or item.tomogram.name in names)
+    prepared = prepare(replace(dataset, items=items), etpick.load_model(args.models[0]).config, print)
     widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
     began = time.perf_counter()
     averages = average_labels(

@@ -11,6 +11,19 @@ from hypothesis import settings
 settings.register_profile("etpick", deadline=None, derandomize="CI" in os.environ, max_examples=50)
 settings.load_profile("etpick")
 
+LONGEST = (
+    "e2e/test_command_line.py", "test_engines.py", "test_training.py", "browser/test_whole_path.py",
+    "browser/test_annotating.py", "docs/test_snippets.py", "e2e/test_submit.py", "e2e/test_assess_command.py",
+    "test_class_averages.py", "jobs/test_jobs.py", "test_crosschecking.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take whole files, whose tests share what is costly to make: the longest first, so that none ends late."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

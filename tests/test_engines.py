@@ -24,7 +24,6 @@ pytest.importorskip("nncf", reason="NNCF and OpenVINO are not installed: pip ins
 
 from etpick.compiled import OpenVinoEngine, graph_of
 
-pytestmark = pytest.mark.xdist_group("engines")  # one worker makes what its tests share
 CPU = torch.device("cpu")
 _PRECISION = "bfloat16" if computes_in_bfloat16(CPU) else "float32"
 PYTORCH, OPENVINO = (f"{program} on cpu, {_PRECISION}" for program in ("PyTorch", "OpenVINO"))

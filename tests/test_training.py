@@ -17,8 +17,6 @@ from etpick.progress import Interrupted
 from etpick.training import train_model
 from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
-pytestmark = pytest.mark.xdist_group("training")  # one worker makes what its tests share
-
 
 class StopAt:
     """Asks to stop after some steps more than `step`."""

@@ -100,6 +100,8 @@ class ClassAverages:
         places = np.repeat(positions[:, None], chances.shape[1], axis=1)
         for number, (reference, width) in enumerate(zip(self.references, self.widths_vx, strict=True)):
             rows = np.flatnonzero(tried[:, number])
+            if not len(rows):
+                continue
             rotations = evenly_spaced(angle_deg(width / boxes.scale), np.random.default_rng(0))
             found, moved = weigh(
                 seen.select(torch.from_numpy(rows)), boxes.grid, reference, boxes.variance, torch.zeros(len(rows), 3),

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from snippets import SHOWN, run_page, run_shell, snippets, starts_with
 
-pytestmark = pytest.mark.xdist_group("snippets")  # one worker makes what its tests share
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -21,8 +21,6 @@ from etpick.io.mrc import write_mrc
 from etpick.io.picks import read_picks
 from etpick.io.tomograms import open_tomogram
 
-pytestmark = pytest.mark.xdist_group("command line")  # one worker makes what its tests share
-
 
 def etpick(*arguments, fails=False):
     result = CliRunner().invoke(main, [str(a) for a in arguments])

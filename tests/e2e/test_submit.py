@@ -19,7 +19,6 @@ from etpick.cli import main
 from etpick.cli.submit import _without_arguments
 from etpick.cluster import Resources, Work, _parameters, minutes_of, resumed
 
-pytestmark = pytest.mark.xdist_group("slurm")  # one cluster on a machine
 SMALL = ("--cpus", 1, "--memory", 1)
 CONFIGURATION = """
 ClusterName=test
