@@ -41,7 +41,7 @@ class _Train:
         self.results = results
         self.options: dict[str, Any] = {
             "name": results.free_name(), "minutes": TRAINING_MINUTES, "network": "fast", "steps": None,
-            "seed": TrainingConfig.model_fields["seed"].default, "int8": True,
+            "seed": TrainingConfig.model_fields["seed"].default, "int8": True, "averages": True,
         }  # fmt: skip
         with ui.row().classes("w-full no-wrap items-start gap-4"):
             with card().style("width: 23rem; flex: none"):
@@ -75,6 +75,8 @@ class _Train:
             self._number("Steps, instead of minutes", "steps", min=1, precision=0)
             hint("The same number of steps and the same seed give the same model again.")
             self._number("Seed", "seed", min=0, precision=0)
+            ui.checkbox("Averages of the classes").props("dense").bind_value(self.options, "averages")
+            hint("Made of the labels, where each class has 20: picks get a second look at their class and place.")
             ui.checkbox("int8 copy for picking without a graphics card").props("dense").bind_value(self.options, "int8")
             hint("Made at the end, where the programs for it are installed (etpick[cpu]); it takes a minute or two.")
         ui.button("Start training", icon="play_arrow", on_click=spoken(self._start)).props(
@@ -96,7 +98,7 @@ class _Train:
         job = self.results.queue.add(
             "train", project=self.results.project, out=folder, network=o["network"], steps=steps,
             max_minutes=None if steps else float(o["minutes"] or TRAINING_MINUTES), seed=int(o["seed"] or 0),
-            int8=bool(o["int8"]),
+            int8=bool(o["int8"]), averages=bool(o["averages"]),
         )  # fmt: skip
         o["name"] = self.results.free_name()
         self.board.select(job.name)
