@@ -1,7 +1,6 @@
 """Averages of labelled particles tell classes apart and find centres; where they cannot, they are not used."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,12 +13,13 @@ from etpick.averaging.expectation import Poses
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
 from etpick.checkpoint import load_model, load_state, save_model
-from etpick.class_averages import Boxes, ClassAverages, joined, load_averages, save_averages
+from etpick.class_averages import Boxes, ClassAverages, Trust, load_averages, save_averages
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
 from etpick.decision import uncalibrated
 from etpick.errors import ModelError
 from etpick.inference import Candidates
+from etpick.ops.suppression import kept_apart
 from etpick.picking import Picker
 from etpick.preparation import ValidationVolume
 from etpick.progress import Interrupted
@@ -87,7 +87,7 @@ def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averag
     averages = averages if scale == 1 else averages_of(scale)
     tomogram, particles = shapes(1, scale=scale)
     trusted = judge(averages, tomogram, particles, picks_of(particles, scale, np.random.default_rng(0)))
-    assert trusted.used and trusted.trust[1] > 0 and trusted.moves
+    assert trusted.used and trusted.trust.evidence > 0 and trusted.moves
     assert trusted.right[1] > 0.9 > trusted.right[0]
     assert trusted.distance_vx[0] == pytest.approx(scale)
     assert trusted.distance_vx[1] < 0.7 * scale
@@ -122,7 +122,7 @@ def test_averages_of_what_looks_the_same_are_not_trusted_with_the_class():
     rng = np.random.default_rng(0)
     chances = rng.dirichlet([1, 1], len(particles))
     trusted = judge(averages, tomogram, particles, picks_of(particles, 0.0, rng, chances))
-    assert trusted.trust == (1.0, 0.0)
+    assert trusted.trust == Trust()
     assert not trusted.moves  # nothing is nearer than the centre itself
     assert not trusted.used
     assert trusted.line().startswith("averages of the classes: not used")
@@ -138,7 +138,7 @@ def test_classes_that_the_network_rules_out_are_not_told(averages):
     tomogram, particles = shapes(1)
     start = picks_of(particles, 0.0, np.random.default_rng(0), np.tile([1.0, 0.0], (len(particles), 1)))
     evidence, _ = averages.weigh(open_volume(tomogram, 10.0, recipe()), start.positions, start.classes)
-    assert (joined((0.0, 1.0), evidence, start.classes).argmax(axis=1) == 0).all()
+    assert (Trust(0.0, 1.0)(evidence, start.classes).argmax(axis=1) == 0).all()
 
 
 def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
@@ -171,19 +171,19 @@ def test_weights_follow_what_tells_the_classes():
     clear = np.where(np.arange(3) == true[:, None], 2.0, 0.0) + rng.normal(0, 1, (200, 3))
     blind = rng.dirichlet([1, 1, 1], 200)
     trust, gain = fit_trust(clear, blind, true)
-    assert trust[1] > 0.5 > trust[0] and gain > 20
-    trust, gain = fit_trust(rng.normal(0, 1, (200, 3)), joined((0.0, 1.0), clear, blind), true)
-    assert trust[0] > 0.5 and gain < 4
+    assert trust.evidence > 0.5 > trust.network and gain > 20
+    trust, gain = fit_trust(rng.normal(0, 1, (200, 3)), Trust(0.0, 1.0)(clear, blind), true)
+    assert trust.network > 0.5 and gain < 4
 
 
 def test_averages_come_back_from_their_file_and_damage_is_named(tmp_path, averages):
-    kept = replace(averages, trust=(0.5, 0.25), moves=True, right=(0.5, 0.75), distance_vx=(1.0, 0.5), particles=9)
+    kept = replace(
+        averages, trust=Trust(0.5, 0.25, (0.0, 1.0)), moves=True, right=(0.5, 0.75), distance_vx=(1.0, 0.5), particles=9
+    )
     save_averages(kept, tmp_path)
     back = load_averages(tmp_path)
     assert torch.equal(back.references, kept.references)
-    assert replace(back, references=kept.references) == kept or vars(back) | {"references": 0} == vars(kept) | {
-        "references": 0
-    }
+    assert vars(back) | {"references": 0} == vars(kept) | {"references": 0}
     file = tmp_path / "averages.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ModelError, match=r"averages\.safetensors is damaged"):
@@ -232,29 +232,65 @@ def trained(tmp_path_factory):
     return train_model(dataset(), recipe(**QUICK, steps=30, averages=False), folder)
 
 
-def test_a_second_look_changes_class_and_place_of_picks_and_nothing_else(trained, tmp_path):
-    widths = tuple(c.diameter_A / 10 for c in CLASSES)
+def looking(trained, tmp_path, monkeypatch, **options):
+    """A tomogram's picks without and with averages of which the smaller class looks like what lies beside a ball."""
+    monkeypatch.setattr("etpick.class_averages._UNLIKELY", 0.0)
     references = torch.zeros(2, 26, 26, 26)
-    references[:, 12:15, 12:15, 14:17] = -1  # beside the middle, so that picks must move
-    averages = ClassAverages(references, widths, (0.0, 1.0), True)
+    references[1, 12:15, 12:15, 14:17] = -1
+    averages = ClassAverages(references, tuple(c.diameter_A / 10 for c in CLASSES), Trust(0.0, 1.0), True)
     save_model(replace(trained, averages=averages), tmp_path)
-    tomogram, _ = balls(9)
-    plain, looked = (Picker(load_model(tmp_path), averages=way, min_score=0.2)(tomogram) for way in (False, True))
+    model, tomogram = load_model(tmp_path), balls(9)[0]
+    return [Picker(model, averages=way, min_score=0.2, **options)(tomogram) for way in (False, True)]
+
+
+def test_a_second_look_changes_class_and_place_of_picks_and_nothing_else(trained, tmp_path, monkeypatch):
+    plain, looked = looking(trained, tmp_path, monkeypatch)
     assert len(plain.picks) == len(looked.picks) > 3
     assert (plain.picks.scores == looked.picks.scores).all()
+    assert (plain.picks.classes != looked.picks.classes).any()
     moved = np.linalg.norm(plain.picks.positions - looked.picks.positions, axis=1)
     assert 0.1 < moved.max() < 2.5
     below = looked.all.scores < 0.2
+    assert below.any()
     assert (looked.all.positions[below] == plain.all.positions[below]).all()
-    assert (etpick.pick(trained, tomogram, min_score=0.2).positions == plain.picks.positions).all()
+    assert (etpick.pick(trained, balls(9)[0], min_score=0.2).positions == plain.picks.positions).all()
+    save_model(trained, tmp_path)
+    assert load_model(tmp_path).averages is None  # those of other weights do not stay
 
 
-def test_picks_that_would_come_together_stay_where_they_were(trained, monkeypatch):
-    averages = ClassAverages(torch.zeros(2, 16, 16, 16), (16.0, 8.0), (0.0, 1.0), True)
-    tomogram, _ = balls(9)
-    plain = Picker(trained, min_score=0.0)(tomogram).picks
-    monkeypatch.setattr(ClassAverages, "look", lambda self, volume, places, chances: (places * 0 + 20.0, chances))
-    looked = Picker(replace(trained, averages=averages), min_score=0.0)(tomogram).picks
-    assert (looked.positions == 20).all(axis=1).sum() == 1
-    gaps = [np.linalg.norm(a - b) for a, b in pairwise(plain.positions[1:])]
-    assert [np.linalg.norm(a - b) for a, b in pairwise(looked.positions[1:])] == gaps
+def test_no_pick_moves_into_a_zone_where_nothing_is_picked(trained, tmp_path, monkeypatch):
+    def look(self, volume, places, chances):
+        return np.vstack([[[2.0, 2.0, 2.0]], places[1:]]), chances
+
+    monkeypatch.setattr(ClassAverages, "look", look)
+    _, looked = looking(trained, tmp_path, monkeypatch)
+    assert (looked.picks.positions == 2).all(axis=1).sum() == 1
+    plain, looked = looking(trained, tmp_path, monkeypatch, edge_A=60.0)
+    assert len(looked.picks) > 0
+    assert (looked.picks.positions == plain.picks.positions).all()
+
+
+def test_none_of_two_picks_that_would_come_together_moves():
+    before = np.array([[0, 0, 0], [0, 0, 5.2], [0, 0, 30], [0, 0, 33]], float)
+    after = np.array([[0, 0, 2], [0, 0, 4], [0, 0, 29], [0, 0, 34]], float)
+    reach = np.full(4, 5.0)
+    every = np.ones(4, bool)
+    assert kept_apart(before, after, every, reach).tolist() == [False, False, True, True]  # the others part
+    crowd = np.array([[0, 0, 0], [0, 0, 6], [0, 0, 12]], float)
+    towards = np.array([[0, 0, 2], [0, 0, 8], [0, 0, 8]], float)
+    assert not kept_apart(crowd, towards, np.ones(3, bool), np.full(3, 5.0)).any()
+    assert not kept_apart(before, after, ~every, reach).any()
+    assert kept_apart(before[:0], after[:0], every[:0], reach[:0]).tolist() == []
+
+
+def test_one_average_that_tells_nothing_does_not_cost_its_class():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 300)
+    evidence = np.where(np.arange(3) == true[:, None], 6.0, 0.0) + rng.normal(0, 1, (300, 3))
+    evidence[:, 2] = rng.normal(-4, 1, 300)  # an average that went wrong: unlike everything
+    chances = 0.1 * np.eye(3)[true] + 0.9 * rng.dirichlet([1, 1, 1], 300)
+    trust, _ = fit_trust(evidence, chances, true)
+    with_, without = (Trust(trust.network, trust.evidence, o)(evidence, chances) for o in (trust.offsets, ()))
+    own = true == 2
+    assert trust.offsets[2] > max(trust.offsets[:2])
+    assert (with_.argmax(axis=1) == 2)[own].mean() > (without.argmax(axis=1) == 2)[own].mean()

@@ -20,7 +20,7 @@ from torch import Tensor
 from etpick.averaging.expectation import Poses, Spectra
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging.refine import Refiner
-from etpick.class_averages import Boxes, ClassAverages, joined
+from etpick.class_averages import Boxes, ClassAverages, Trust
 from etpick.data import Source
 from etpick.decision import Decision
 from etpick.evaluation.matching import match, radii_vx
@@ -33,7 +33,11 @@ _MOST: Final = 300  # labels of a class that are
 _TAU: Final = 2.0  # with less, small particles melt into balls
 _REACH: Final = 0.1  # of a label from its particle, in diameters; a voxel of the grid at least
 _CLEAR: Final = 4.0  # by how much likelier the true classes must be, as a logarithm
-_STANDARD_ERRORS: Final = 2.0  # by which picks must come nearer
+_STANDARD_ERRORS: Final = 2.0  # by which picks must come nearer …
+_FEWEST_MOVED: Final = 10  # … and how many there must be to tell
+_EVIDENCE: Final = 0.5  # standard deviations of the weights of the evidence and of the classes' offsets beforehand
+_OFFSET: Final = 1.0
+_LEAST: Final = 1e-12  # chance of a class
 
 
 def too_few(sources: Sequence[Source], classes: Sequence[ParticleClass]) -> str:
@@ -55,15 +59,23 @@ def average_labels(
     found: list[Tensor] = []
     for number, width in enumerate(widths_vx.tolist()):
         on_class(number)
-        parts = [
-            boxes.read(s.volume, s.positions[s.labels == number + 1], factor)
-            for s, factor in zip(sources, factors, strict=True)
-        ]
-        group = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
-        spectra = Spectra(torch.cat([part.values for part in parts]), torch.stack(factors), group)
-        chosen = np.random.default_rng((seed, number)).permutation(len(spectra))[:_MOST]
-        found.append(average(spectra.select(torch.from_numpy(chosen)), boxes, width / boxes.scale, seed))
+        spectra = read_labels(sources, number, factors, boxes, np.random.default_rng((seed, number)))
+        found.append(average(spectra, boxes, width / boxes.scale, seed))
     return ClassAverages(torch.stack(found), tuple(widths_vx.tolist()))
+
+
+def read_labels(
+    sources: Sequence[Source], number: int, factors: Sequence[Tensor], boxes: Boxes, rng: np.random.Generator
+) -> Spectra:
+    """The labelled particles of one class, counted from 0; a random choice where they are very many."""
+    rows = [(i, row) for i, s in enumerate(sources) for row in np.flatnonzero(s.labels == number + 1).tolist()]
+    chosen = np.array([rows[i] for i in rng.permutation(len(rows))[:_MOST]])
+    parts = [
+        boxes.read(s.volume, s.positions[chosen[chosen[:, 0] == i, 1]], factor)
+        for i, (s, factor) in enumerate(zip(sources, factors, strict=True))
+    ]
+    group = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
+    return Spectra(torch.cat([part.values for part in parts]), torch.stack(list(factors)), group)
 
 
 def average(spectra: Spectra, boxes: Boxes, width_vx: float, seed: int) -> Tensor:
@@ -107,8 +119,7 @@ def judged(
             chances.append(hits.classes)
             true.append(classes)
             before.append(pairs.distances)
-            places = places - truth.positions[:, None]
-            after.append(np.linalg.norm(places, axis=2))
+            after.append(np.linalg.norm(places - truth.positions[:, None], axis=2))
     if not evidence:
         return averages
     return _trusted(averages, *(np.concatenate(part) for part in (evidence, chances, true, before, after)))
@@ -122,11 +133,12 @@ def _trusted(
     rows = np.arange(len(true))
     trust, gain = fit_trust(evidence, chances, true)
     if gain < _CLEAR:
-        trust = (1.0, 0.0)
-    told = joined(trust, evidence, chances).argmax(axis=1)
+        trust = Trust()
+    told = trust(evidence, chances).argmax(axis=1)
     moved = after[rows, told]
     nearer = before - moved
-    moves = bool(len(rows) > 1 and nearer.mean() > _STANDARD_ERRORS * nearer.std() / math.sqrt(len(rows)))
+    enough = len(rows) >= _FEWEST_MOVED
+    moves = enough and bool(nearer.mean() > _STANDARD_ERRORS * nearer.std(ddof=1) / math.sqrt(len(rows)))
     return replace(
         averages, trust=trust, moves=moves, particles=len(rows),
         right=(float((chances.argmax(axis=1) == true).mean()), float((told == true).mean())),
@@ -134,17 +146,26 @@ def _trusted(
     )  # fmt: skip
 
 
-def fit_trust(evidence: FloatArray, chances: FloatArray, true: NDArray[np.intp]) -> tuple[tuple[float, float], float]:
-    """The two weights of `joined` that make the true classes (n,) likeliest, and by how much likelier, as a
-    logarithm over all n, than the network's chances alone do."""
+def fit_trust(evidence: FloatArray, chances: FloatArray, true: NDArray[np.intp]) -> tuple[Trust, float]:
+    """The trust that makes the true classes (n,) likeliest, and by how much likelier, as a logarithm over all n, than
+    the network's chances alone make them.
+
+    A logistic regression, held to plain weights where particles are few: each of (a, b, offsets) has a normal prior.
+    """
     from scipy.optimize import minimize
 
-    rows = np.arange(len(true))
+    rows, count = np.arange(len(true)), evidence.shape[1]
 
     def surprise(weights: FloatArray, /) -> float:
-        told = joined((float(weights[0]), float(weights[1])), evidence, chances)
-        return float(-np.log(np.maximum(told[rows, true], 1e-12)).sum())
+        told = _trust(weights)(evidence, chances)
+        prior = (weights[0] - 1) ** 2 + (weights[1] / _EVIDENCE) ** 2 + ((weights[2:] / _OFFSET) ** 2).sum()
+        return float(prior / 2 - np.log(np.maximum(told[rows, true], _LEAST)).sum())
 
-    alone = minimize(surprise, [1.0, 0.0], bounds=[(0, 10), (0, 0)])
-    both = minimize(surprise, [1.0, 0.3], bounds=[(0, 10), (0, 10)])
-    return (float(both.x[0]), float(both.x[1])), float(alone.fun - both.fun)
+    start, free = np.r_[1.0, _EVIDENCE, np.zeros(count)], [(-5.0, 5.0)] * count
+    alone = minimize(surprise, start * 0, bounds=[(0.0, 5.0), (0.0, 0.0), *[(0.0, 0.0)] * count])
+    both = minimize(surprise, start, bounds=[(0.0, 5.0), (0.0, 1.0), *free])
+    return _trust(both.x), float(alone.fun - both.fun)
+
+
+def _trust(weights: FloatArray) -> Trust:
+    return Trust(float(weights[0]), float(weights[1]), tuple(weights[2:].tolist()))

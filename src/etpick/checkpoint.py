@@ -144,6 +144,8 @@ def save_model(model: Model, folder: Path) -> None:
     }
     if model.averages:
         save_averages(model.averages, folder)
+    else:
+        (folder / AVERAGES).unlink(missing_ok=True)
     write_json(folder / HISTORY, list(model.history))
     write_json(folder / DESCRIPTION, description)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,29 +35,50 @@ _BOX: Final = 1.6  # edge of a box in diameters of the widest particle
 _LARGEST_VX: Final = 32  # larger boxes are binned to it
 _TAPER_VX: Final = 4  # over which boxes fade at their faces
 _SHORTEST_VX: Final = 3.5  # wave, in voxels of the grid; finer ones tell classes apart no better
-_AT_ONCE: Final = 64  # boxes
+_AT_ONCE_VX: Final = 2**22  # of boxes
+_PICKS_AT_ONCE: Final = 1000
 _PROBES: Final = 200  # boxes at random places by which a tomogram's noise is measured
-_DARK: Final = 0.2  # of its shell's median power: a wave with less was not measured, as in the missing wedge
-_REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid
+_DARK: Final = (
+    0.15  # of the power of the strong quarter of its shell: a wave with less was not measured, as in the missing wedge
+)
+_REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid …
+_REACH: Final = 1 / 3  # … and in diameters
 _FINEST_DEG: Final = 20.0  # between orientations
 _UNLIKELY: Final = 0.02  # chance by the network below which a class is not tried
 _UNTRIED: Final = 10.0  # evidence that such a class has less than any that is tried
 _LEAST_CHANCE: Final = 1e-6
 
 
+@dataclass(frozen=True)
+class Trust:
+    """Weights of the logarithm of the network's chances and of the averages' evidence, and what is added for each class
+    (c,), since one average may be worse than another; nothing is where it is empty."""
+
+    network: float = 1.0
+    evidence: float = 0.0
+    offsets: tuple[float, ...] = ()
+
+    def __call__(self, evidence: FloatArray, chances: FloatArray) -> FloatArray:
+        """(n, c) chances of the classes by both."""
+        logits = self.network * np.log(np.maximum(chances, _LEAST_CHANCE)) + self.evidence * evidence
+        logits += np.array(self.offsets) if self.offsets else 0.0
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 @dataclass(frozen=True, eq=False)
 class ClassAverages:
     """What the labelled particles of each class look like.
 
-    references: (c, b, b, b) on the grid of `Boxes`. widths_vx: (c,) diameters in working voxels. trust: weights of the
-    logarithms of the network's chances and of the averages' likelihoods. moves: whether picks go to the place that the
-    averages give. right: shares of the particles of validation whose class is told right, by the network alone and by
-    both. distance_vx: the same for their mean distance from the centre; particles: how many there were.
+    references: (c, b, b, b) on the grid of `Boxes`. widths_vx: (c,) diameters in working voxels. trust: how the
+    network's chances and the averages' evidence are joined. moves: whether picks go to the place that the averages
+    give. right: shares of the particles of validation whose class is told right, by the network alone and by both.
+    distance_vx: the same for their mean distance from the centre; particles: how many there were.
     """
 
     references: Tensor
     widths_vx: tuple[float, ...]
-    trust: tuple[float, float] = (1.0, 0.0)
+    trust: Trust = field(default_factory=Trust)
     moves: bool = False
     right: tuple[float, float] = (0.0, 0.0)
     distance_vx: tuple[float, float] = (0.0, 0.0)
@@ -66,7 +87,7 @@ class ClassAverages:
     @property
     def used(self) -> bool:
         """Whether a second look changes anything: averages that tell nothing are not asked."""
-        return self.moves or self.trust[1] > 0
+        return self.moves or self.trust.evidence > 0
 
     def line(self) -> str:
         """What `etpick info` prints."""
@@ -74,7 +95,7 @@ class ClassAverages:
             return f"averages of the classes: not used, they tell no more than the network ({self._on()})"
         told = "right class {:.0%} instead of {:.0%}".format(*self.right[::-1])
         place = "distance {:.2f} instead of {:.2f} voxels".format(*self.distance_vx[::-1])
-        parts = [told] * (self.trust[1] > 0) + [place] * self.moves
+        parts = [told] * (self.trust.evidence > 0) + [place] * self.moves
         return f"averages of the classes: a second look at picks gives {' and '.join(parts)} ({self._on()})"
 
     def _on(self) -> str:
@@ -83,7 +104,7 @@ class ClassAverages:
     def look(self, volume: Readable, positions: FloatArray, chances: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Places (n, 3) in working voxels and class chances (n, c) of picks, from those by the network."""
         evidence, places = self.weigh(volume, positions, chances)
-        told = joined(self.trust, evidence, chances)
+        told = self.trust(evidence, chances)
         return (places[np.arange(len(places)), told.argmax(axis=1)] if self.moves else positions), told
 
     def weigh(self, volume: Readable, positions: FloatArray, chances: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -92,35 +113,38 @@ class ClassAverages:
         Classes that the network holds for unlikely are not tried and have less evidence than any that is.
         """
         boxes = Boxes(self.widths_vx)
-        seen = boxes.read(volume, positions, boxes.noise_of(volume))
-        shifts = lattice(_REACH_VX, 1.0)
+        factor = boxes.noise_of(volume)
+        parts = [
+            self._weigh(boxes, boxes.read(volume, positions[part], factor), chances[part])
+            for part in np.split(np.arange(len(positions)), range(_PICKS_AT_ONCE, len(positions), _PICKS_AT_ONCE))
+        ]
+        evidence, moved = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return evidence, positions[:, None] + moved
+
+    def _weigh(self, boxes: Boxes, seen: Spectra, chances: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same for some picks, the places relative to theirs."""
         share = chances / np.maximum(chances.sum(axis=1, keepdims=True), _LEAST_CHANCE)
         tried = share >= np.minimum(_UNLIKELY, share.max(axis=1, keepdims=True))
         evidence = np.full(chances.shape, np.inf)
-        places = np.repeat(positions[:, None], chances.shape[1], axis=1)
-        for number, (reference, width) in enumerate(zip(self.references, self.widths_vx, strict=True)):
+        moved = np.zeros((*chances.shape, 3))
+        for number, (reference, width_vx) in enumerate(zip(self.references, self.widths_vx, strict=True)):
             rows = np.flatnonzero(tried[:, number])
             if not len(rows):
                 continue
-            rotations = evenly_spaced(angle_deg(width / boxes.scale), np.random.default_rng(0))
-            found, moved = weigh(
+            width = width_vx / boxes.scale
+            rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
+            shifts = lattice(min(_REACH_VX, _REACH * width), 1.0)
+            found, off = weigh(
                 seen.select(torch.from_numpy(rows)), boxes.grid, reference, boxes.variance, torch.zeros(len(rows), 3),
                 rotations, shifts, boxes.last_shell,
             )  # fmt: skip
             evidence[rows, number] = found.numpy()
-            places[rows, number] += moved.numpy() * boxes.scale
-        return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), places
-
-
-def joined(trust: tuple[float, float], evidence: FloatArray, chances: FloatArray) -> FloatArray:
-    """(n, c) chances of the classes by the network's chances and the evidence of the averages, weighted."""
-    logits = trust[0] * np.log(np.maximum(chances, _LEAST_CHANCE)) + trust[1] * evidence
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+            moved[rows, number] = off.numpy() * boxes.scale
+        return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), moved
 
 
 def angle_deg(width_vx: float) -> float:
-    """Between orientations of a particle: the shortest wave passes by at its rim."""
+    """Between orientations: the rim moves by the shortest wave; of wide particles, which are plain to see, by more."""
     return max(_FINEST_DEG, math.degrees(_SHORTEST_VX / width_vx))
 
 
@@ -149,7 +173,8 @@ class Boxes:
         room = np.maximum(np.array(volume.shape) - self.edge_vx, 0)
         middles = rng.integers(0, room + 1, (_PROBES, 3)) + self.edge_vx // 2
         power = (self._spectra(volume, middles).abs() ** 2).mean(dim=0)
-        limit = _DARK * torch.stack([power[grid.shell == s].median() for s in range(grid.shells + 1)])[grid.shell]
+        strong = torch.stack([power[grid.shell == s].quantile(0.75) for s in range(1, grid.shells + 1)])
+        limit = _DARK * strong[grid.shell - 1]
         return torch.where(power > limit, (2 * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
 
     def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
@@ -162,16 +187,18 @@ class Boxes:
     def _spectra(self, volume: Readable, middles: NDArray[np.intp]) -> Tensor:
         edge = self.edge_vx
         found = torch.empty(len(middles), len(self.grid.k), dtype=torch.complex64)
-        for start in range(0, len(middles), _AT_ONCE):
-            corners = (middles[start : start + _AT_ONCE] - edge // 2).tolist()
+        at_once = max(1, _AT_ONCE_VX // edge**3)
+        for start in range(0, len(middles), at_once):
+            corners = (middles[start : start + at_once] - edge // 2).tolist()
             boxes = [volume.read(Box((z, y, x), (z + edge, y + edge, x + edge))) for z, y, x in corners]
-            found[start : start + _AT_ONCE] = self.grid.spectra(torch.from_numpy(np.stack(boxes)) * self._window)
+            found[start : start + at_once] = self.grid.spectra(torch.from_numpy(np.stack(boxes)) * self._window)
         return found
 
 
 def save_averages(averages: ClassAverages, folder: Path) -> None:
     """Into a model's folder, whole or not at all."""
-    about = {f.name: json.dumps(getattr(averages, f.name)) for f in fields(averages) if f.name != "references"}
+    about = {f.name: getattr(averages, f.name) for f in fields(averages) if f.name != "references"}
+    about = {name: json.dumps(asdict(value) if name == "trust" else value) for name, value in about.items()}
     with atomic_write(folder / FILE, overwrite=True) as path:
         save_file({"references": averages.references.contiguous()}, path, metadata=about)
 
@@ -182,8 +209,12 @@ def load_averages(folder: Path) -> ClassAverages | None:
         return None
     try:
         with safe_open(folder / FILE, framework="pt") as file:
-            about: dict[str, Any] = {name: json.loads(text) for name, text in file.metadata().items()}
-            about = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
-            return ClassAverages(file.get_tensor("references"), **about)
-    except (OSError, SafetensorError, TypeError, ValueError) as error:
+            about = {name: _tupled(json.loads(text)) for name, text in (file.metadata() or {}).items()}
+            trust = Trust(**{name: _tupled(value) for name, value in about.pop("trust").items()})
+            return ClassAverages(file.get_tensor("references"), trust=trust, **about)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder / FILE} is damaged ({error}): remove it, or train again") from None
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

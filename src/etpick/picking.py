@@ -27,7 +27,7 @@ from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
 from etpick.inference import Candidates, OnScores, search
 from etpick.io.score_maps import MapGrid
 from etpick.ops.calibrate import fit_histogram, identity
-from etpick.ops.suppression import suppress
+from etpick.ops.suppression import kept_apart
 from etpick.types import Box, FloatArray, Particles, Tomogram
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Picker:
         everything = decision.named(chosen)
         decision, limit = self._with_thresholds(decision, everything)
         kept = decision.reached(everything)
-        everything = self._looked_at_again(volume, everything, chosen, kept)
+        everything = self._looked_at_again(volume, zones, everything, chosen, kept)
         everything, others = (_in_file(p, volume) for p in (everything, decision.all(excluded)))
         picks, held = everything.select(kept), zones.holding(others)
         return Found(
@@ -126,21 +126,24 @@ class Picker:
         )  # fmt: skip
 
     def _looked_at_again(
-        self, volume: WorkingVolume, picks: Particles, chosen: Candidates, kept: NDArray[np.bool_]
+        self, volume: WorkingVolume, zones: Zones, picks: Particles, chosen: Candidates, kept: NDArray[np.bool_]
     ) -> Particles:
-        """The picks, those kept with the class and place that the averages of the classes give."""
+        """The picks, those kept with the class and place that the averages of the classes give.
+
+        None moves into a zone where nothing is picked, or towards another candidate that is as near as its radius.
+        """
         averages = self.model.averages
         if not (self.config.averages and averages and averages.used and kept.any()):
             return picks
         places, chances = averages.look(volume, chosen.positions[kept], chosen.classes[kept])
         told = self.decision.named(Candidates(places, chosen.raw[kept], chances))
-        apart = suppress(told.positions, chosen.raw[kept], self.decision.reach[chances.argmax(axis=1)])
-        alone = np.zeros(len(told), bool)
-        alone[apart] = True  # two that come together stay where they were
         assert picks.class_probability is not None and told.class_probability is not None
         positions, classes, sure = picks.positions.copy(), picks.classes.copy(), picks.class_probability.copy()
-        positions[kept] = np.where(alone[:, None], told.positions, positions[kept])
-        classes[kept], sure[kept] = told.classes, told.class_probability
+        positions[kept], classes[kept], sure[kept] = told.positions, told.classes, told.class_probability
+        free = kept & (zones.of(in_file(positions, volume)) == "")
+        reach = self.decision.reach[self.decision.index_of(replace(picks, classes=classes))]
+        moved = kept_apart(picks.positions, positions, free, reach)
+        positions = np.where(moved[:, None], positions, picks.positions)
         return replace(picks, positions=positions, classes=classes, class_probability=sure)
 
     def engine_for(self, volume: WorkingVolume) -> Engine:

@@ -190,9 +190,9 @@ class Trainer:
 
         def on_class(number: int) -> None:
             self._say(f"averaging the labels of {p.classes[number].name}, {number + 1} of {len(p.classes)}")
-            if should_stop():
-                where = f"; go on with --resume (state in {self.folder})" if self.folder else ""
-                raise Interrupted(f"stopped while averaging the labels of the classes{where}")
+            if should_stop() and self.folder:
+                where = f"go on with --resume (state in {self.folder})"
+                raise Interrupted(f"stopped while averaging the labels of the classes; {where}")
 
         averages = average_labels(p.sources, self.widths_vx, self.config.seed, on_class)
         found = self._candidates(TorchEngine(self.best.network(self.device), self.device))

@@ -48,6 +48,18 @@ def test_reading_turned_frequencies_turns_the_volume(grid: FourierGrid) -> None:
     assert (read - expected).norm() < 1e-4 * expected.norm()
 
 
+def test_reading_is_the_same_by_however_many_threads(grid: FourierGrid) -> None:
+    transformed, rotations = grid.transform(handed_particle(BOX_VX)), random_rotations(5, np.random.default_rng(0))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(grid.read(transformed, rotations, 100))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
 def test_putting_is_the_adjoint_of_reading(grid: FourierGrid) -> None:
     torch.manual_seed(0)
     rotations = random_rotations(3, np.random.default_rng(0))

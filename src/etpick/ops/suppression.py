@@ -9,6 +9,25 @@ from scipy.spatial import KDTree
 from etpick.types import FloatArray
 
 
+def kept_apart(
+    before: FloatArray, after: FloatArray, free: NDArray[np.bool_], distances: FloatArray
+) -> NDArray[np.bool_]:
+    """(n,) which of the picks that are free to move from `before` to `after` (n, 3) do so.
+
+    None may come nearer to another than the mean of their distances (n,), unless it was as near before.
+    """
+    free = free.copy()
+    while len(before):
+        places = np.where(free[:, None], after, before)
+        pairs = KDTree(places).query_pairs(float(distances.max()), output_type="ndarray")
+        gap, was = (np.linalg.norm(p[pairs[:, 0]] - p[pairs[:, 1]], axis=1) for p in (places, before))
+        bad = np.unique(pairs[(gap < distances[pairs].mean(axis=1)) & (gap < was)])
+        if not free[bad].any():
+            break
+        free[bad] = False
+    return free
+
+
 def suppress(positions: FloatArray, scores: FloatArray, distances: FloatArray) -> NDArray[np.intp]:
     """Indices of the picks kept, best first: of two nearer than the mean of their distances, the higher.
 
