@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ def main() -> None:
         assert model.averages is not None
         print(folder, model.averages.trust, model.averages.line(), flush=True)
         rows.append({
-            "model": str(folder), "trust": model.averages.trust, "moves": model.averages.moves,
+            "model": str(folder), "trust": asdict(model.averages.trust), "moves": model.averages.moves,
             "plain": measured(replace(model, averages=None)), "second_look": measured(model),
         })  # fmt: skip
     means = {way: spread([row[way] for row in rows]) for way in ("plain", "second_look")}
