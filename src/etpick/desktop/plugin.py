@@ -129,7 +129,10 @@ def see_beside(viewer: Any, layer: Any) -> None:
 
 
 def follow_classes(layer: Any) -> None:
-    """Draw points as wide as their class and in its colour, when one is added and when a class is changed."""
+    """Draw points as wide as their class and in its colour, when one is added and when a class is changed.
+
+    The slider of napari's window, which follows the point selected, is not to resize it.
+    """
     knows = layer.metadata.get(KEY, {})
     if "diameters_vx" not in knows:
         return
@@ -144,6 +147,7 @@ def follow_classes(layer: Any) -> None:
 
     layer.events.data.connect(redraw)
     layer.events.features.connect(redraw)
+    layer.events.size.connect(redraw)
 
 
 def _writer(style: str) -> Writer:
