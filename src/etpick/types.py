@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from etpick.errors import InputError
 
 FloatArray = NDArray[np.float64]
+NAMELESS: Final = "particle"
+"""The class of picks whose file names none."""
+
 NEGATIVE: Final = "not-a-particle"
 """The class of picks that mark where no particle is, to learn from."""
 

@@ -184,12 +184,15 @@ def curate(page, server, folder):
 def drag_the_line(page, folder):
     """Move the threshold by the line in the histogram, a tenth of the chart to the right."""
     before = kept_as_shown(page, folder)
-    for _ in range(200):  # the chart follows the slider
+    for _ in range(200):  # the chart follows the slider, and while it is drawn anew its parts have no place
         line, chart = (page.locator(name).first.bounding_box() for name in (".shapelayer path", ".nsewdrag"))
-        x, y = line["x"] + line["width"] / 2, line["y"] + line["height"] / 2
-        if abs(x - chart["x"] - before * chart["width"]) < 4:
-            break
+        if line and chart:
+            x, y = line["x"] + line["width"] / 2, line["y"] + line["height"] / 2
+            if abs(x - chart["x"] - before * chart["width"]) < 4:
+                break
         page.wait_for_timeout(200)
+    else:
+        raise AssertionError("the line in the histogram is not at the slider's threshold")
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + chart["width"] / 20, y)

@@ -40,6 +40,16 @@ def test_two_models_that_differ_tell_nothing(tmp_path: Path) -> None:
     assert classes_near(tmp_path / "t.csv") == ()
 
 
+def test_a_model_of_other_particles_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    entry = {"name": "capsid", "diameter_A": 600.0, "color": "#123456"}
+    (tmp_path / "other" / "model.json").write_text(json.dumps({"classes": [entry]}))
+    picks = tmp_path / "picks" / "t.csv"
+    assert classes_near(picks, ["ribosome"]) == ()
+    assert classes_near(picks, ["particle"]) == classes_near(picks)
+    assert classes_near(picks, ["ribosome", "capsid"]) == (ParticleClass("capsid", 600, "#123456"),)
+
+
 def test_classes_that_nothing_tells_get_the_default_and_a_colour_of_their_own() -> None:
     known = (ParticleClass("b", 100, "#e41a1c"),)
     looks, unknown = looks_of(Particles(np.zeros((3, 3)), np.array(["a", "b", "c"])), known)

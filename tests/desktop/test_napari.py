@@ -110,16 +110,6 @@ def test_spheres_have_the_colour_and_diameter_of_their_class(viewer: ViewerModel
 
 
 @pytest.mark.usefixtures("tomogram", "project", "warnings_shown")
-def test_the_window_s_slider_leaves_a_selected_point_as_wide_as_its_class(viewer: ViewerModel, picks: Path) -> None:
-    (points,) = viewer.open(picks, plugin="etpick")
-    plugin.follow_classes(points)
-    before = points.size.tolist()
-    points.selected_data = {0}
-    points.current_size = 16.5
-    assert points.size.tolist() == before
-
-
-@pytest.mark.usefixtures("tomogram", "project", "warnings_shown")
 def test_a_new_point_gets_the_current_class_and_a_changed_class_its_look(viewer: ViewerModel, picks: Path) -> None:
     (points,) = viewer.open(picks, plugin="etpick")
     plugin.follow_classes(points)

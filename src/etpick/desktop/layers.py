@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from etpick.desktop.looks import DEFAULT_DIAMETER_A, looks_of
 from etpick.errors import InputError
-from etpick.types import FloatArray, ParticleClass, Particles, Shape3, Tomogram
+from etpick.types import NAMELESS, FloatArray, ParticleClass, Particles, Shape3, Tomogram
 
 KEY: Final = "etpick"
 """Under this name a layer's metadata hold what etpick knows of its tomogram."""
@@ -56,7 +56,7 @@ def points_layer(
         name: DEFAULT_DIAMETER_VX if spacing_A is None and name in unknown else look.diameter_A / (spacing_A or 1.0)
         for name, look in looks.items()
     }
-    first = next(iter(looks), "particle")
+    first = next(iter(looks), NAMELESS)
     colors: dict[str | None, str] = {None: "#ffffff"}  # of a class that is named in napari
     colors |= {name: look.color for name, look in looks.items()}
     default = DEFAULT_DIAMETER_VX if spacing_A is None else DEFAULT_DIAMETER_A / spacing_A
@@ -104,7 +104,7 @@ def particles_of_layer(data: Any, options: Mapping[str, Any]) -> tuple[Particles
     features = options.get("features")
     notes: list[str] = []
     names = _column(features, "class", len(points))
-    classes = np.full(len(points), "particle") if names is None else _named(names, notes)
+    classes = np.full(len(points), NAMELESS) if names is None else _named(names, notes)
     particles = Particles(
         _voxels(points, options, knows.get("spacing_A")),
         classes,
@@ -172,7 +172,7 @@ def _named(names: NDArray[Any], notes: list[str]) -> NDArray[np.str_]:
     blank = np.array([name is None or name != name or not str(name).strip() for name in names], dtype=bool)
     if blank.any():
         notes.append(f"{int(blank.sum())} points without a class are saved as 'particle'")
-    return np.array(["particle" if none else str(name) for name, none in zip(names, blank, strict=True)], dtype=np.str_)
+    return np.array([NAMELESS if none else str(name) for name, none in zip(names, blank, strict=True)], dtype=np.str_)
 
 
 def _scores(features: Any, count: int) -> FloatArray | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from etpick.errors import InputError
 from etpick.io.formats.base import class_order
 from etpick.io.project import COLORS, read_project
-from etpick.types import ParticleClass, Particles
+from etpick.types import NAMELESS, ParticleClass, Particles
 
 DEFAULT_DIAMETER_A: Final = 200.0
 """Drawn where nothing tells the diameter, and said so."""
@@ -41,14 +41,20 @@ def with_diameters(known: Iterable[ParticleClass], diameters_A: Mapping[str, flo
     return tuple(classes.values())
 
 
-def classes_near(path: Path) -> tuple[ParticleClass, ...]:
+def classes_near(path: Path, picked: Collection[str] = ()) -> tuple[ParticleClass, ...]:
     """The classes of the project file or model nearest to a pick file: in its folder, or in the one above.
 
-    A model is looked for in the folders beside, too (`picks/t1.csv` and `model/`). Empty where there is none, or
-    where several differ, since then nothing says which is meant.
+    A model is looked for in the folders beside, too (`picks/t1.csv` and `model/`). One that knows none of the classes
+    `picked` belongs to other work and is passed over. Empty where there is none, or where several differ, since then
+    nothing says which is meant.
     """
+    names = set(picked) - {NAMELESS}
     for folder in list(path.resolve().parents)[:2]:
-        found = {classes for file in _candidates(folder) if (classes := _classes_in(file))}
+        found = {
+            classes
+            for file in _candidates(folder)
+            if (classes := _classes_in(file)) and (not names or names & {entry.name for entry in classes})
+        }
         if found:
             return found.pop() if len(found) == 1 else ()
     return ()

@@ -64,10 +64,11 @@ def _read_tomogram(path: Path) -> list[LayerData]:
 
 
 def _read_picks(path: Path) -> list[LayerData]:
-    known = classes_near(path)
+    every = open_picks(path, _open_tomograms())
+    known = classes_near(path, {str(name) for opened in every for name in opened.particles.classes})
     layers = []
     _dress_from_now_on()
-    for opened in open_picks(path, _open_tomograms()):
+    for opened in every:
         layer, unknown = points_layer(opened.particles, known, opened.shape)
         layers.append(layer)
         for note in (*opened.notes, *_about_size(unknown, opened.particles.spacing_A)):
@@ -129,10 +130,7 @@ def see_beside(viewer: Any, layer: Any) -> None:
 
 
 def follow_classes(layer: Any) -> None:
-    """Draw points as wide as their class and in its colour, when one is added and when a class is changed.
-
-    The slider of napari's window, which follows the point selected, is not to resize it.
-    """
+    """Draw points as wide as their class and in its colour, when one is added and when a class is changed."""
     knows = layer.metadata.get(KEY, {})
     if "diameters_vx" not in knows:
         return
@@ -147,7 +145,6 @@ def follow_classes(layer: Any) -> None:
 
     layer.events.data.connect(redraw)
     layer.events.features.connect(redraw)
-    layer.events.size.connect(redraw)
 
 
 def _writer(style: str) -> Writer:

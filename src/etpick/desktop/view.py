@@ -96,7 +96,8 @@ def prepare(
     opened = open_tomogram(path, spacing_A=spacing_A)
     files = [Path(file) for file in picks]
     particles, notes = _joined(files, opened)
-    known = classes_of_model(model) if model else next((c for file in files if (c := classes_near(file))), ())
+    picked = set(particles.classes.tolist())
+    known = classes_of_model(model) if model else next((c for file in files if (c := classes_near(file, picked))), ())
     looks, unknown = looks_of(particles, with_diameters(known, diameters_A or {}))
     if unknown:
         notes.append(

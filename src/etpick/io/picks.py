@@ -15,7 +15,7 @@ from etpick.io.formats.base import WriteOptions
 from etpick.io.formats.registry import SEARCHED, format_to_read, format_to_write, is_pick_file
 from etpick.io.formats.text import read_text
 from etpick.io.table import Grid, PickTable, belongs_to, tomogram_name
-from etpick.types import NEGATIVE, Particles, Shape3, Tomogram
+from etpick.types import NAMELESS, NEGATIVE, Particles, Shape3, Tomogram
 
 __all__ = ["SEARCHED", "class_of_label", "is_pick_file", "read_picks", "read_table", "resolve_labels", "write_picks"]
 
@@ -141,7 +141,7 @@ def class_of_label(label: str, classes: Sequence[str]) -> str | None:
 
 def _default_class(path: Path, classes: Sequence[str] | None) -> str:
     if classes is None:
-        return "particle"
+        return NAMELESS
     if len(classes) == 1:
         return classes[0]
     stem = path.stem.lower()

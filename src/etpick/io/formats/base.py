@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from etpick.errors import InputError, OutputError
 from etpick.io.table import Grid, PickTable
-from etpick.types import FloatArray, Particles, Shape3
+from etpick.types import NAMELESS, FloatArray, Particles, Shape3
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def single_class(particles: Particles, what: str) -> str:
     found = sorted({str(name) for name in particles.classes})
     if len(found) > 1:
         raise OutputError(f"{what} holds one class and these are {', '.join(found)}: choose one with --only")
-    return found[0] if found else "particle"
+    return found[0] if found else NAMELESS
 
 
 def numbers_as_labels(numbers: FloatArray) -> NDArray[np.str_]:
