@@ -33,9 +33,9 @@ Found = tuple[Particles, dict[str, float]]  # candidates, and the limits that th
 
 
 def by_network(tomogram: Tomogram, args: argparse.Namespace, **options: bool) -> Found:
-    picker = Picker(etpick.load_model(args.model), **options)
-    limits = {c.name: t for c, t in zip(picker.decision.classes, picker.decision.thresholds, strict=True)}
-    return picker(tomogram).all, limits
+    found = Picker(etpick.load_model(args.model), **options)(tomogram)
+    limits = {c.name: t for c, t in zip(found.decision.classes, found.decision.thresholds, strict=True)}
+    return found.all, limits
 
 
 def by_released_localisation(tomogram: Tomogram, args: argparse.Namespace) -> Found:

@@ -55,7 +55,7 @@ def with_classes(model: Model, count: int) -> Model:
             model.decision.calibration, offsets=tuple(model.decision.calibration.offsets[row - 1] for row in rows)
         ),
     )  # fmt: skip
-    return replace(model, weights=weights, decision=decision)
+    return replace(model, weights=weights, decision=decision, averages=None)
 
 
 def measure(model: Path, engine: str, tomograms: list[Path]) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """What the averages of the classes change: the same models' picks of phantom 107, without and with a second look.
 
 The averages are made once, from the labels of 100–105 (or --learn) as a training would make them, and joined with each
-model by its picks of 106.
+model by its picks of 106; with --own they are those that each model's own training ended with.
 
-python benchmarks/second_look.py runs/phantom-fast-0 runs/phantom-fast-1
+python benchmarks/second_look.py runs/phantom-fast-0 runs/phantom-fast-1 runs/phantom-fast-2 --own
 python benchmarks/second_look.py runs/labels-few-30-fast-0 --learn 100 --name second-look-few
 """
 
@@ -34,33 +34,39 @@ def joined_with(model: Model, averages: ClassAverages, prepared: Prepared) -> Mo
     return replace(model, averages=judged(averages, found, model.decision, prepared.validation))
 
 
+def averages_of(model: Path, learn: list[int], seed: int) -> tuple[ClassAverages, Prepared, float]:
+    """Of the labels of some tomograms; the data and the seconds they took."""
+    dataset, names = phantom_dataset(), [f"tomo_{number}" for number in learn]
+    items = tuple(item for item in dataset.items if item.validate or item.tomogram.name in names)
+    prepared = prepare(replace(dataset, items=items), etpick.load_model(model).config, print)
+    widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
+    began = time.perf_counter()
+    averages = average_labels(prepared.sources, widths, seed, lambda n: print(prepared.classes[n].name, flush=True))
+    return averages, prepared, time.perf_counter() - began
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--learn", type=int, nargs="+", default=list(range(100, 106)), help="tomograms averaged")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="second-look", help="of the file in runs/")
+    parser.add_argument("--own", action="store_true", help="the averages that each training ended with")
     args = parser.parse_args()
-    dataset, names = phantom_dataset(), [f"tomo_{number}" for number in args.learn]
-    items = tuple(item for item in dataset.items if item.validate or item.tomogram.name in names)
-    prepared = prepare(replace(dataset, items=items), etpick.load_model(args.models[0]).config, print)
-    widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
-    began = time.perf_counter()
-    averages = average_labels(
-        prepared.sources, widths, args.seed, lambda n: print(prepared.classes[n].name, flush=True)
-    )
-    seconds = time.perf_counter() - began
+    made = None if args.own else averages_of(args.models[0], args.learn, args.seed)
     rows = []
     for folder in args.models:
-        model = joined_with(etpick.load_model(folder), averages, prepared)
-        assert model.averages is not None
+        model = etpick.load_model(folder)
+        model = model if made is None else joined_with(model, made[0], made[1])
+        if model.averages is None:
+            parser.error(f"{folder} has no averages of its own: leave out --own")
         print(folder, model.averages.trust, model.averages.line(), flush=True)
         rows.append({
             "model": str(folder), "trust": asdict(model.averages.trust), "moves": model.averages.moves,
             "plain": measured(replace(model, averages=None)), "second_look": measured(model),
         })  # fmt: skip
     means = {way: spread([row[way] for row in rows]) for way in ("plain", "second_look")}
-    keep(args.name, {"protocol": __doc__, "averaging_seconds": seconds, "models": rows, "spread": means})
+    keep(args.name, {"protocol": __doc__, "averaging_seconds": made and made[2], "models": rows, "spread": means})
 
 
 if __name__ == "__main__":

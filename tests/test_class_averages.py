@@ -1,5 +1,7 @@
 """Averages of labelled particles tell classes apart and find centres; where they cannot, they are not used."""
 
+import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,20 +11,22 @@ from scipy.spatial.transform import Rotation
 
 import etpick
 from balls import CLASSES, QUICK, balls, dataset
-from etpick.averaging.expectation import Poses
+from etpick.averaging.expectation import Poses, noise_alone, weigh
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
 from etpick.checkpoint import load_model, load_state, save_model
-from etpick.class_averages import Boxes, ClassAverages, Trust, load_averages, save_averages
+from etpick.class_averages import Boxes, ClassAverages, Trust, are_no_hopeless_cases, load_averages, save_averages
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
-from etpick.decision import uncalibrated
+from etpick.decision import Decision, uncalibrated
 from etpick.errors import ModelError
-from etpick.inference import Candidates
+from etpick.inference import Candidates, join
+from etpick.ops.calibrate import Calibration, identity
 from etpick.ops.suppression import kept_apart
 from etpick.picking import Picker
 from etpick.preparation import ValidationVolume
 from etpick.progress import Interrupted
+from etpick.report.picked import picking_report
 from etpick.training import train_model
 from etpick.types import Box, ParticleClass, Particles, Tomogram
 
@@ -91,16 +95,16 @@ def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averag
     assert trusted.right[1] > 0.9 > trusted.right[0]
     assert trusted.distance_vx[0] == pytest.approx(scale)
     assert trusted.distance_vx[1] < 0.7 * scale
-    assert "a second look at picks gives right class" in trusted.line()
+    assert "a second look at candidates gives right class" in trusted.line()
 
     other, truth = shapes(2, scale=scale)
     start = picks_of(truth, scale, np.random.default_rng(1))
-    places, chances = trusted.look(open_volume(other, 10.0, recipe()), start.positions, start.classes)
-    told = np.array(list(SHAPES))[chances.argmax(axis=1)]
+    seen = trusted.look(open_volume(other, 10.0, recipe()), start)
+    told = np.array(list(SHAPES))[seen.classes.argmax(axis=1)]
     assert (told == truth.classes).mean() > 0.9
-    assert np.linalg.norm(places - truth.positions, axis=1).mean() < 0.7 * scale
-    assert np.abs((places - truth.positions).mean(axis=0)).max() < 0.1 * scale
-    assert chances.sum(axis=1) == pytest.approx(1)
+    assert np.linalg.norm(seen.positions - truth.positions, axis=1).mean() < 0.7 * scale
+    assert np.abs((seen.positions - truth.positions).mean(axis=0)).max() < 0.1 * scale
+    assert seen.classes.sum(axis=1) == pytest.approx(1)
 
 
 def test_the_centre_is_where_labels_are_and_not_the_centre_of_mass():
@@ -134,15 +138,26 @@ def test_without_a_hit_nothing_is_trusted(averages):
     assert not judge(averages, tomogram, particles, none).used
 
 
+def test_evidence_that_tells_nothing_has_no_say_in_scores(averages):
+    rng = np.random.default_rng(0)
+    noise = Tomogram(rng.normal(size=(96, 96, 96)).astype(np.float32), 10.0)
+    _, particles = shapes(1)  # of which the tomogram shows nothing
+    raw, there = rng.random(len(particles)), rng.random(len(particles)) < 0.5
+    found = replace(picks_of(particles, 0.5, rng), raw=raw)
+    trusted = judge(averages, noise, particles.select(there), found)
+    assert trusted.calibration is None and trusted.thresholds == ()
+    assert not trusted.used
+
+
 def test_classes_that_the_network_rules_out_are_not_told(averages):
     tomogram, particles = shapes(1)
     start = picks_of(particles, 0.0, np.random.default_rng(0), np.tile([1.0, 0.0], (len(particles), 1)))
-    evidence, _ = averages.weigh(open_volume(tomogram, 10.0, recipe()), start.positions, start.classes)
+    evidence, _ = averages.weigh(open_volume(tomogram, 10.0, recipe()), start)
     assert (Trust(0.0, 1.0)(evidence, start.classes).argmax(axis=1) == 0).all()
 
 
 def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
-    rng, boxes = np.random.default_rng(0), Boxes([15.0])
+    rng, boxes = np.random.default_rng(0), Boxes(15.0)
     waves = np.fft.fftn(rng.normal(size=(64, 64, 64)))
     z, _, x = np.meshgrid(*(np.fft.fftfreq(64),) * 3, indexing="ij")
     waves[np.abs(z) > np.tan(np.deg2rad(50)) * np.abs(x)] = 0
@@ -160,7 +175,7 @@ def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
 
 def test_white_noise_is_left_as_it_is():
     tomogram = Tomogram(np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32), 10.0)
-    for boxes in (Boxes([15.0]), Boxes([25.0])):  # the wider ones are binned
+    for boxes in (Boxes(15.0), Boxes(25.0)):  # the wider ones are binned
         factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
         assert factor[boxes.grid.shell > 2].mean() == pytest.approx(1, abs=0.05)
 
@@ -178,12 +193,14 @@ def test_weights_follow_what_tells_the_classes():
 
 def test_averages_come_back_from_their_file_and_damage_is_named(tmp_path, averages):
     kept = replace(
-        averages, trust=Trust(0.5, 0.25, (0.0, 1.0)), moves=True, right=(0.5, 0.75), distance_vx=(1.0, 0.5), particles=9
-    )
-    save_averages(kept, tmp_path)
-    back = load_averages(tmp_path)
-    assert torch.equal(back.references, kept.references)
-    assert vars(back) | {"references": 0} == vars(kept) | {"references": 0}
+        averages, trust=Trust(0.5, 0.25, (0.0, 1.0)), moves=True, right=(0.5, 0.75), distance_vx=(1.0, 0.5),
+        calibration=Calibration(1.5, (0.1, -0.1), 1.0, 0.5), thresholds=(0.4, 0.4), particles=9,
+    )  # fmt: skip
+    for about in (kept, averages):
+        save_averages(about, tmp_path)
+        back = load_averages(tmp_path)
+        assert all(map(torch.equal, back.references, about.references))
+        assert vars(back) | {"references": 0} == vars(about) | {"references": 0}
     file = tmp_path / "averages.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ModelError, match=r"averages\.safetensors is damaged"):
@@ -218,7 +235,7 @@ def test_training_ends_with_averages_and_one_stopped_there_goes_on_there(tmp_pat
     assert load_model(tmp_path).averages is None
     model = train_model(dataset(), config, tmp_path, resume=True)
     assert isinstance(model.averages, ClassAverages)
-    assert torch.equal(load_model(tmp_path).averages.references, model.averages.references)
+    assert all(map(torch.equal, load_model(tmp_path).averages.references, model.averages.references))
     assert "averages of the classes" in model.lines()[-1]
     assert not (tmp_path / "state.safetensors").exists()
     without = train_model(dataset(), recipe(**QUICK, steps=2, averages=False))
@@ -233,41 +250,150 @@ def trained(tmp_path_factory):
 
 
 def looking(trained, tmp_path, monkeypatch, **options):
-    """A tomogram's picks without and with averages of which the smaller class looks like what lies beside a ball."""
+    """A tomogram's picks without and with averages of which the smaller class looks like what lies beside a ball.
+
+    Only candidates with a score of 0.2 are worth a look.
+    """
     monkeypatch.setattr("etpick.class_averages._UNLIKELY", 0.0)
-    references = torch.zeros(2, 26, 26, 26)
-    references[1, 12:15, 12:15, 14:17] = -1
-    averages = ClassAverages(references, tuple(c.diameter_A / 10 for c in CLASSES), Trust(0.0, 1.0), True)
+    monkeypatch.setattr("etpick.class_averages._RULED_OUT", 0.2)
+    monkeypatch.setattr("etpick.class_averages._AS_MANY", 0)
+    references = [torch.zeros((Boxes(c.diameter_A / 10).grid.box_vx,) * 3) for c in CLASSES]
+    middle = len(references[1]) // 2
+    references[1][middle - 1 : middle + 2, middle - 1 : middle + 2, middle + 1 : middle + 4] = -1
+    averages = ClassAverages(
+        tuple(references), tuple(c.diameter_A / 10 for c in CLASSES), trust=Trust(0.0, 1.0), moves=True,
+        calibration=Calibration(1.0, (0.0, 0.0), weight=0.5), thresholds=(0.3, 0.3),
+    )  # fmt: skip
     save_model(replace(trained, averages=averages), tmp_path)
     model, tomogram = load_model(tmp_path), balls(9)[0]
-    return [Picker(model, averages=way, min_score=0.2, **options)(tomogram) for way in (False, True)]
+    return [Picker(model, averages=way, **options)(tomogram) for way in (False, True)]
 
 
-def test_a_second_look_changes_class_and_place_of_picks_and_nothing_else(trained, tmp_path, monkeypatch):
+def test_a_second_look_changes_class_place_and_score_of_what_is_worth_one(trained, tmp_path, monkeypatch):
     plain, looked = looking(trained, tmp_path, monkeypatch)
-    assert len(plain.picks) == len(looked.picks) > 3
-    assert (plain.picks.scores == looked.picks.scores).all()
-    assert (plain.picks.classes != looked.picks.classes).any()
-    moved = np.linalg.norm(plain.picks.positions - looked.picks.positions, axis=1)
-    assert 0.1 < moved.max() < 2.5
-    below = looked.all.scores < 0.2
-    assert below.any()
-    assert (looked.all.positions[below] == plain.all.positions[below]).all()
-    assert (etpick.pick(trained, balls(9)[0], min_score=0.2).positions == plain.picks.positions).all()
+    assert len(plain.all) == len(looked.all)
+    assert (np.diff(looked.all.scores) <= 0).all()
+    assert looked.decision.thresholds == (0.3, 0.3)
+    assert (looked.picks.scores >= 0.3).all() and len(looked.picks) == (looked.all.scores >= 0.3).sum()
+
+    worth = plain.all.scores >= 0.2
+    near = np.linalg.norm(plain.all.positions[:, None] - looked.all.positions, axis=2)
+    same = near.argmin(axis=1)
+    assert worth.any() and not worth.all()
+    assert 0.1 < near.min(axis=1)[worth].max() < 2.5 and near.min(axis=1)[~worth].max() == 0
+    assert (looked.all.classes[same] != plain.all.classes)[worth].any()
+    assert (looked.all.scores[same] == plain.all.scores)[~worth].all()
+    assert (looked.all.scores[same] != plain.all.scores)[worth].all()
+
+    assert (etpick.pick(trained, balls(9)[0]).positions == plain.picks.positions).all()
+    pages = [picking_report(balls(9)[0], found, trained, {}) for found in (plain, looked)]
+    shown = [[s for s in page.sections if s.title == "Averages of the classes"] for page in pages]
+    assert not shown[0] and [p.caption for p in shown[1][0].pictures] == ["large", "small"]
+    asked = Picker(load_model(tmp_path), min_score=0.5)(balls(9)[0])
+    assert (asked.all.scores == looked.all.scores).all() and (asked.picks.scores >= 0.5).all()
+
+    model = load_model(tmp_path)
+    assert model.decision == trained.decision and model.second_decision.thresholds == (0.3, 0.3)
+    told = json.loads((tmp_path / "model.json").read_text())["classes"]
+    assert [c["threshold"] for c in told] == [0.3, 0.3]  # what is picked from, with averages
+    silent = replace(model, averages=replace(model.averages, calibration=None, thresholds=()))
+    assert silent.second_decision == trained.decision
     save_model(trained, tmp_path)
     assert load_model(tmp_path).averages is None  # those of other weights do not stay
 
 
 def test_no_pick_moves_into_a_zone_where_nothing_is_picked(trained, tmp_path, monkeypatch):
-    def look(self, volume, places, chances):
-        return np.vstack([[[2.0, 2.0, 2.0]], places[1:]]), chances
+    def look(self, volume, candidates):
+        places = np.vstack([[[2.0, 2.0, 2.0]], candidates.positions[1:]])
+        return replace(candidates, positions=places, evidence=np.zeros(len(places)))
 
     monkeypatch.setattr(ClassAverages, "look", look)
     _, looked = looking(trained, tmp_path, monkeypatch)
-    assert (looked.picks.positions == 2).all(axis=1).sum() == 1
+    assert (looked.all.positions == 2).all(axis=1).sum() == 1
     plain, looked = looking(trained, tmp_path, monkeypatch, edge_A=60.0)
-    assert len(looked.picks) > 0
-    assert (looked.picks.positions == plain.picks.positions).all()
+    assert len(looked.all) > 0
+    assert {tuple(p) for p in looked.all.positions} == {tuple(p) for p in plain.all.positions}
+
+
+def test_hopeless_candidates_are_those_ruled_out_and_not_among_the_best():
+    candidates = Candidates(np.zeros((6, 3)), np.array([0.9, 0.8, 0.004, 0.003, 0.002, 0.05]), np.ones((6, 1)))
+    decision = Decision(KINDS[:1], 10.0, identity(1), (0.85,))
+    assert are_no_hopeless_cases(candidates, decision).tolist() == [True, True, False, False, False, True]
+    decision = replace(decision, thresholds=(0.5,))
+    assert are_no_hopeless_cases(candidates, decision).tolist() == [True] * 6
+
+
+@pytest.mark.parametrize(("width", "sigma"), [(6.0, 1.5), (25.0, 4.0)], ids=["small", "binned"])
+def test_evidence_is_the_logarithm_of_a_likelihood(width, sigma):
+    """In white noise it is half the square of the signal to noise in the mean, however boxes fade."""
+    rng, boxes, step = np.random.default_rng(0), Boxes(width), 48
+    axis = np.arange(step) - step // 2
+    ball = np.exp(-(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2) / (2 * sigma**2))
+    ball *= 5 / np.sqrt((ball**2).sum())  # a signal to noise of 5
+    image = rng.normal(size=(4 * step,) * 3) + np.tile(ball, (4, 4, 4))
+    corners = np.stack(np.meshgrid(*(np.arange(4) * step,) * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    volume = open_volume(Tomogram(image.astype(np.float32), 10.0), 10.0, recipe())
+    volume = replace(volume, normalise=replace(volume.normalise, mean=0.0, sigma=1.0))
+    seen = boxes.read(volume, corners + step / 2.0, torch.ones(len(boxes.grid.k)))
+    margin = (step - boxes.edge_vx) // 2
+    reference = boxes.grid.volume(torch.from_numpy(ball[(slice(margin, margin + boxes.edge_vx),) * 3]).float())
+    evidence, _ = weigh(
+        seen, boxes.grid, reference, boxes.variance, torch.eye(3)[None], torch.zeros(1, 3), 1.0, boxes.last_shell
+    )
+    assert evidence.mean() == pytest.approx(5**2 / 2, rel=0.15)
+
+
+def test_short_shifts_are_likelier_beforehand(averages):
+    tomogram, particles = shapes(1)
+    volume, start = open_volume(tomogram, 10.0, recipe()), picks_of(particles, 1.0, np.random.default_rng(0))
+    moved, evidence = [], []
+    for spread in (0.1, 0.6, math.inf):
+        found, places = replace(averages, spread_vx=spread).weigh(volume, start)
+        moved.append(np.linalg.norm(places - start.positions[:, None], axis=2).mean())
+        evidence.append(found)
+    assert moved[0] < 0.01 < moved[1] < moved[2]
+    flat = replace(averages, spread_vx=1e6).weigh(volume, start)[0]
+    assert evidence[2] == pytest.approx(flat)
+    trusted = judge(averages, tomogram, particles, start)
+    assert trusted.spread_vx == pytest.approx(1 / math.sqrt(3))
+
+
+def test_noise_is_as_strong_as_where_boxes_do_not_fade():
+    boxes = Boxes(6.0)
+    tomogram = Tomogram(np.random.default_rng(0).normal(size=(96,) * 3).astype(np.float32), 10.0)
+    places = np.random.default_rng(1).uniform(20, 76, (200, 3))
+    seen = boxes.read(open_volume(tomogram, 10.0, recipe()), places, torch.ones(len(boxes.grid.k)))
+    found = noise_alone(seen, boxes.grid)[2:] / boxes.variance[2:]
+    assert found == pytest.approx(1, abs=0.15)
+    assert noise_alone(replace(seen, kept=1.0), boxes.grid)[2:].max() < 0.6 * boxes.variance[0]
+
+
+@pytest.mark.parametrize("asked", [{}, {"label_free": True}, {"precision": 0.9}, {"slab": True}])
+def test_without_candidates_there_is_nothing_to_look_at(trained, tmp_path, monkeypatch, asked):
+    looking(trained, tmp_path, monkeypatch)
+    empty = Tomogram(np.zeros((32, 32, 32), np.float32) + np.eye(32, dtype=np.float32), 10.0)
+    found = Picker(load_model(tmp_path), floor=0.999, **asked)(empty)
+    assert len(found.all) == 0 and found.why_empty
+
+
+def test_scores_of_the_histogram_are_not_touched(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("etpick.picking.fit_histogram", lambda raw: Calibration(1.0, (0.0,)))
+    plain, looked = looking(trained, tmp_path, monkeypatch, label_free=True)
+    assert plain.how == looked.how
+    assert (plain.all.positions != looked.all.positions).any()
+    assert sorted(plain.all.scores) == pytest.approx(sorted(looked.all.scores))
+
+
+def test_evidence_ranks_what_scores_do_not(averages):
+    tomogram, particles = shapes(1)
+    rng = np.random.default_rng(0)
+    there = picks_of(particles, 0.3, rng)
+    corner = np.array([8.0, 8.0, 8.0])  # between eight particles, on average
+    empty = Candidates(particles.positions + corner, there.raw, there.classes)
+    trusted = judge(averages, tomogram, particles, join([there, empty]))
+    assert trusted.calibration.weight > 0.2
+    assert trusted.f1[1] > 0.9 > trusted.f1[0]
+    assert "localisation F1" in trusted.line()
 
 
 def test_none_of_two_picks_that_would_come_together_moves():

@@ -20,23 +20,26 @@ from torch import Tensor
 from etpick.averaging.expectation import Poses, Spectra
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging.refine import Refiner
-from etpick.class_averages import Boxes, ClassAverages, Trust
+from etpick.class_averages import Boxes, ClassAverages, Trust, are_no_hopeless_cases
 from etpick.data import Source
-from etpick.decision import Decision
-from etpick.evaluation.matching import match, radii_vx
-from etpick.inference import Candidates
+from etpick.decision import Decision, Validation, validate_chosen
+from etpick.evaluation.matching import Matches, match, radii_vx
+from etpick.inference import Candidates, join
 from etpick.preparation import ValidationVolume
-from etpick.types import FloatArray, ParticleClass
+from etpick.types import FloatArray, ParticleClass, Particles
 
 FEWEST: Final = 20  # labels of a class that can be averaged
 _MOST: Final = 300  # labels of a class that are
+_FEW: Final = 100  # with fewer, an average may go wrong, and the likeliest …
+_TRIES: Final = 3  # … of so many is kept
 _TAU: Final = 2.0  # with less, small particles melt into balls
 _REACH: Final = 0.1  # of a label from its particle, in diameters; a voxel of the grid at least
-_CLEAR: Final = 4.0  # by how much likelier the true classes must be, as a logarithm
+_CLEAR: Final = 4.0  # by how much likelier true classes and hits must be, as a logarithm
 _STANDARD_ERRORS: Final = 2.0  # by which picks must come nearer …
 _FEWEST_MOVED: Final = 10  # … and how many there must be to tell
 _EVIDENCE: Final = 0.5  # standard deviations of the weights of the evidence and of the classes' offsets beforehand
 _OFFSET: Final = 1.0
+_LEAST_SPREAD_VX: Final = 0.3  # of places about particles, where validation has few
 _LEAST: Final = 1e-12  # chance of a class
 
 
@@ -54,14 +57,16 @@ def average_labels(
 
     `on_class` is told of each class that begins.
     """
-    boxes = Boxes(widths_vx.tolist())
-    factors = [boxes.noise_of(source.volume) for source in sources]
     found: list[Tensor] = []
+    noise: dict[int, list[Tensor]] = {}
     for number, width in enumerate(widths_vx.tolist()):
         on_class(number)
-        spectra = read_labels(sources, number, factors, boxes, np.random.default_rng((seed, number)))
+        boxes = Boxes(width)
+        if boxes.edge_vx not in noise:
+            noise[boxes.edge_vx] = [boxes.noise_of(source.volume) for source in sources]
+        spectra = read_labels(sources, number, noise[boxes.edge_vx], boxes, np.random.default_rng((seed, number)))
         found.append(average(spectra, boxes, width / boxes.scale, seed))
-    return ClassAverages(torch.stack(found), tuple(widths_vx.tolist()))
+    return ClassAverages(tuple(found), tuple(widths_vx.tolist()))
 
 
 def read_labels(
@@ -75,7 +80,7 @@ def read_labels(
         for i, (s, factor) in enumerate(zip(sources, factors, strict=True))
     ]
     group = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
-    return Spectra(torch.cat([part.values for part in parts]), torch.stack(list(factors)), group)
+    return Spectra(torch.cat([part.values for part in parts]), torch.stack(list(factors)), group, boxes.kept)
 
 
 def average(spectra: Spectra, boxes: Boxes, width_vx: float, seed: int) -> Tensor:
@@ -84,7 +89,8 @@ def average(spectra: Spectra, boxes: Boxes, width_vx: float, seed: int) -> Tenso
     # particles brighter than what is around them have a centre of mass
     sign = 1 if spectra.values[:, : grid.up_to(last)].real.sum() > 0 else -1
     some = replace(spectra, values=sign * spectra.values)
-    start = Refiner(some, grid, width_vx, max(1.0, _REACH * width_vx), seed, first_shell=last, tau=_TAU).common_start(1)
+    refiner = Refiner(some, grid, width_vx, max(1.0, _REACH * width_vx), seed, first_shell=last, tau=_TAU)
+    start = refiner.common_start(_TRIES if len(spectra) < _FEW else 1)
     return sign * centred_on_labels(start.reference, start.poses, grid)
 
 
@@ -101,28 +107,53 @@ def centred_on_labels(reference: Tensor, poses: Poses, grid: FourierGrid) -> Ten
 
 
 def judged(
-    averages: ClassAverages, found: Sequence[Candidates], decision: Decision, volumes: Sequence[ValidationVolume]
-) -> ClassAverages:
-    """The averages with the weights that the particles of validation give them: none where they do not help."""
-    evidence, chances, true, before, after = ([] for _ in range(5))
-    names = [c.name for c in decision.classes]
-    for candidates, v in zip(found, volumes, strict=True):
-        chosen = decision.one_each(candidates)
-        chosen = chosen.select(decision.reached(decision.named(chosen)))
-        pairs = match(chosen.positions, v.truth.positions, radii_vx(v.truth, decision.classes, decision.spacing_A))
-        hits = chosen.select(pairs.predicted)
-        truth = v.truth.select(pairs.truth)
-        if len(pairs):
-            weights, places = averages.weigh(v.volume, hits.positions, hits.classes)
-            classes = np.array([names.index(str(name)) for name in truth.classes])
-            evidence.append(weights)
-            chances.append(hits.classes)
-            true.append(classes)
-            before.append(pairs.distances)
-            after.append(np.linalg.norm(places - truth.positions[:, None], axis=2))
-    if not evidence:
+    averages: ClassAverages, found: Sequence[Candidates], decision: Decision, volumes: Sequence[ValidationVolume],
+    *, partial: bool = False,
+) -> ClassAverages:  # fmt: skip
+    """The averages with the weights that the particles of validation give them: none where they do not help.
+
+    found: candidates of the validation volumes. decision: by the network alone. partial: whether labels are.
+    """
+    chosen = [c.select(are_no_hopeless_cases(c, decision)) for c in map(decision.one_each, found)]
+    pairs = [_matched(c, v.truth, decision) for c, v in zip(chosen, volumes, strict=True)]
+    before = np.concatenate([p.distances for p in pairs])
+    if not len(before):
         return averages
-    return _trusted(averages, *(np.concatenate(part) for part in (evidence, chances, true, before, after)))
+    averages = replace(averages, spread_vx=max(_LEAST_SPREAD_VX, math.sqrt(float((before**2).mean()) / 3)))
+    weighed = [averages.weigh(v.volume, c) for c, v in zip(chosen, volumes, strict=True)]
+    parts = []
+    for c, v, p, (evidence, places) in zip(chosen, volumes, pairs, weighed, strict=True):
+        truth = v.truth.select(p.truth)
+        after = np.linalg.norm(places[p.predicted] - truth.positions[:, None], axis=2)
+        parts.append((evidence[p.predicted], c.classes[p.predicted], decision.index_of(truth), p.distances, after))
+    averages = _trusted(averages, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+    seen = [averages.seen(c, *w) for c, w in zip(chosen, weighed, strict=True)]
+    silent = [replace(c, evidence=None) for c in seen]
+    by_network, without, by_both = (
+        validate_chosen(c, [v.truth for v in volumes], decision.classes, decision.spacing_A, 1.0, partial=partial)
+        for c in (chosen, silent, seen)
+    )
+    if _likelihood(by_both, seen) - _likelihood(without, silent) < _CLEAR:
+        return averages
+    return replace(
+        averages, calibration=by_both.decision.calibration, thresholds=by_both.decision.thresholds,
+        f1=(by_network.evaluation.localisation.f1, by_both.evaluation.localisation.f1),
+    )  # fmt: skip
+
+
+def _likelihood(result: Validation, chosen: Sequence[Candidates]) -> float:
+    """The logarithm of the chance that calibrated scores give to which candidates took a labelled particle."""
+    chance = result.decision.calibration.labelled_share * result.decision.scores(join(chosen))
+    chance = np.where(result.hits, chance, 1 - chance)
+    return float(np.log(np.maximum(chance, _LEAST)).sum())
+
+
+def _matched(candidates: Candidates, truth: Particles, decision: Decision) -> Matches:
+    """Those of the candidates that are picks, and the particles that they take."""
+    picked = np.flatnonzero(decision.reached(decision.named(candidates)))
+    radii = radii_vx(truth, decision.classes, decision.spacing_A)
+    pairs = match(candidates.positions[picked], truth.positions, radii)
+    return replace(pairs, predicted=picked[pairs.predicted])
 
 
 def _trusted(

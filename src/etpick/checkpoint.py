@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +66,14 @@ class Model:
         return self.decision.spacing_A
 
     @property
+    def second_decision(self) -> Decision:
+        """The decision on candidates that had a second look; the network's where that has no say in scores."""
+        a = self.averages
+        if a is None or a.calibration is None:
+            return self.decision
+        return replace(self.decision, calibration=a.calibration, thresholds=a.thresholds)
+
+    @property
     def unjudged(self) -> bool:
         """Whether validation found no particle, so that scores and thresholds rest on nothing."""
         return bool(self.validation.get("localisation", {}).get("tp") == 0)
@@ -104,7 +112,7 @@ def _model_lines(model: Model) -> list[str]:
     if on.get("partial_labels"):
         share = model.decision.calibration.labelled_share
         lines.append(f"  partial labels: about {share:.0%} of the particles, to judge by validation")
-    for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
+    for c, threshold in zip(model.classes, model.second_decision.thresholds, strict=True):
         count = on.get("labels", {}).get(c.name, "?")
         lines.append(f"  class {c.name}: diameter {c.diameter_A:g} Å, {count} labels, picks from score {threshold:.2f}")
     return [*lines, f"  {model.averages.line()}"] if model.averages else lines
@@ -134,7 +142,10 @@ def save_model(model: Model, folder: Path) -> None:
         "format": FORMAT,
         "spacing_A": model.spacing_A,
         "classes": [
-            asdict(c) | {"threshold": t} for c, t in zip(model.classes, model.decision.thresholds, strict=True)
+            asdict(c) | {"threshold": t, "threshold_of_network": network}
+            for c, t, network in zip(
+                model.classes, model.second_decision.thresholds, model.decision.thresholds, strict=True
+            )
         ],
         "calibration": asdict(model.decision.calibration),
         "config": model.config.model_dump(),
@@ -165,7 +176,7 @@ def load_model(folder: Path | str) -> Model:
         )
     try:
         classes = tuple(ParticleClass(c["name"], c["diameter_A"], c["color"]) for c in d["classes"])
-        thresholds = tuple(float(c["threshold"]) for c in d["classes"])
+        thresholds = tuple(float(c.get("threshold_of_network", c["threshold"])) for c in d["classes"])
         calibration = Calibration(**d["calibration"] | {"offsets": tuple(d["calibration"]["offsets"])})
         decision = Decision(classes, float(d["spacing_A"]), calibration, thresholds)
         weights = load_file(folder / WEIGHTS)

@@ -1,16 +1,15 @@
-"""A second look at picks: averages of the labelled particles of each class say what class a pick is, and where it lies.
+"""A second look at candidates: averages of the labelled particles of each class say what each is, and where it lies.
 
 A network learns a class from as many views as there are labels. Averaged, the labels give the particle itself, and
-with it every view: how likely is a pick to be each class, over all orientations and small shifts? That evidence is the
-likelihood of `etpick.averaging.expectation`; weights that validation chose join it with the network's chances.
-`etpick.averaging_labels` makes the averages.
+with it every view: how much likelier than noise alone is it to be each class, over all orientations and small shifts?
+That evidence is the likelihood of `etpick.averaging.expectation`; weights that validation chose join it with what the
+network says: with its chances of the classes, and with its score. `etpick.averaging_labels` makes the averages.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -26,25 +25,29 @@ from etpick.averaging.expectation import Spectra, weigh
 from etpick.averaging.grid import FourierGrid, lattice
 from etpick.averaging.rotations import evenly_spaced
 from etpick.data import Readable
+from etpick.decision import Decision
 from etpick.errors import ModelError
+from etpick.inference import Candidates
 from etpick.io.atomic import atomic_write
+from etpick.ops.calibrate import Calibration
 from etpick.types import Box, FloatArray
 
 FILE: Final = "averages.safetensors"
-_BOX: Final = 1.6  # edge of a box in diameters of the widest particle
+_BOX: Final = 1.6  # edge of a box in diameters of the particle …
+_ROOM_VX: Final = 10.0  # … and how much wider than it a box is at least: for shifts, and to fade
 _LARGEST_VX: Final = 32  # larger boxes are binned to it
 _TAPER_VX: Final = 4  # over which boxes fade at their faces
 _SHORTEST_VX: Final = 3.5  # wave, in voxels of the grid; finer ones tell classes apart no better
 _AT_ONCE_VX: Final = 2**22  # of boxes
 _PICKS_AT_ONCE: Final = 1000
 _PROBES: Final = 200  # boxes at random places by which a tomogram's noise is measured
-_DARK: Final = (
-    0.15  # of the power of the strong quarter of its shell: a wave with less was not measured, as in the missing wedge
-)
+_DARK: Final = 0.15  # of the power of its shell's strong quarter: a wave with less was not measured (missing wedge)
 _REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid …
 _REACH: Final = 1 / 3  # … and in diameters
 _FINEST_DEG: Final = 20.0  # between orientations
 _UNLIKELY: Final = 0.02  # chance by the network below which a class is not tried
+_RULED_OUT: Final = 0.01  # score by the network below which a candidate is not looked at …
+_AS_MANY: Final = 3  # … unless it is among so many times as many as there are picks
 _UNTRIED: Final = 10.0  # evidence that such a class has less than any that is tried
 _LEAST_CHANCE: Final = 1e-6
 
@@ -70,77 +73,108 @@ class Trust:
 class ClassAverages:
     """What the labelled particles of each class look like.
 
-    references: (c, b, b, b) on the grid of `Boxes`. widths_vx: (c,) diameters in working voxels. trust: how the
-    network's chances and the averages' evidence are joined. moves: whether picks go to the place that the averages
-    give. right: shares of the particles of validation whose class is told right, by the network alone and by both.
-    distance_vx: the same for their mean distance from the centre; particles: how many there were.
+    references: (b, b, b) for each of c classes, on the grid of its `Boxes`. widths_vx: (c,) diameters in working
+    voxels. spread_vx: σ of the network's places about particles, along an axis. trust: how the network's chances and
+    the averages' evidence are joined. moves: whether picks go to the place that the averages give. calibration and
+    thresholds (c,): of scores that take the evidence into account; None and none where it has no say in them.
+
+    right: shares of the particles of validation whose class is told right, by the network alone and by both.
+    distance_vx, f1: the same for their mean distance from the centre, and for localisation, each fitted to the
+    candidates looked at; particles: how many there were.
     """
 
-    references: Tensor
+    references: tuple[Tensor, ...]
     widths_vx: tuple[float, ...]
+    spread_vx: float = math.inf
     trust: Trust = field(default_factory=Trust)
     moves: bool = False
+    calibration: Calibration | None = None
+    thresholds: tuple[float, ...] = ()
     right: tuple[float, float] = (0.0, 0.0)
     distance_vx: tuple[float, float] = (0.0, 0.0)
+    f1: tuple[float, float] = (0.0, 0.0)
     particles: int = 0
 
     @property
     def used(self) -> bool:
         """Whether a second look changes anything: averages that tell nothing are not asked."""
-        return self.moves or self.trust.evidence > 0
+        return self.moves or self.trust.evidence > 0 or self.calibration is not None
 
     def line(self) -> str:
         """What `etpick info` prints."""
+        return f"averages of the classes: {self.gain()}"
+
+    def gain(self) -> str:
+        """What they are good for."""
         if not self.used:
-            return f"averages of the classes: not used, they tell no more than the network ({self._on()})"
+            return f"not used, they tell no more than the network ({self._on()})"
         told = "right class {:.0%} instead of {:.0%}".format(*self.right[::-1])
         place = "distance {:.2f} instead of {:.2f} voxels".format(*self.distance_vx[::-1])
-        parts = [told] * (self.trust.evidence > 0) + [place] * self.moves
-        return f"averages of the classes: a second look at picks gives {' and '.join(parts)} ({self._on()})"
+        found = "localisation F1 {:.3f} instead of {:.3f}".format(*self.f1[::-1])
+        parts = [told] * (self.trust.evidence > 0) + [place] * self.moves + [found] * (self.calibration is not None)
+        return f"a second look at candidates gives {', '.join(parts)} ({self._on()})"
 
     def _on(self) -> str:
         return f"on {self.particles} particles of validation"
 
-    def look(self, volume: Readable, positions: FloatArray, chances: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Places (n, 3) in working voxels and class chances (n, c) of picks, from those by the network."""
-        evidence, places = self.weigh(volume, positions, chances)
-        told = self.trust(evidence, chances)
-        return (places[np.arange(len(places)), told.argmax(axis=1)] if self.moves else positions), told
+    def worth_a_look(self, candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:
+        """(n,) which candidates, of one for each particle, to look at: the picks of a decision by the network, and
+        where the evidence has a say in scores all that are no hopeless cases."""
+        if self.calibration is None:
+            return decision.reached(decision.named(candidates))
+        return are_no_hopeless_cases(candidates, decision)
 
-    def weigh(self, volume: Readable, positions: FloatArray, chances: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def look(self, volume: Readable, candidates: Candidates) -> Candidates:
+        """The candidates with the class chances, the places and the evidence that the averages give them."""
+        return self.seen(candidates, *self.weigh(volume, candidates))
+
+    def seen(self, candidates: Candidates, evidence: FloatArray, places: FloatArray) -> Candidates:
+        """The same from what `weigh` gave."""
+        told, rows = self.trust(evidence, candidates.classes), np.arange(len(places))
+        best = told.argmax(axis=1)
+        positions = places[rows, best] if self.moves else candidates.positions
+        return Candidates(positions, candidates.raw, told, evidence[rows, best])
+
+    def weigh(self, volume: Readable, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
         """(n, c) evidence for each class at each place, a natural logarithm, and (n, c, 3) the place it speaks of.
 
         Classes that the network holds for unlikely are not tried and have less evidence than any that is.
         """
-        boxes = Boxes(self.widths_vx)
-        factor = boxes.noise_of(volume)
-        parts = [
-            self._weigh(boxes, boxes.read(volume, positions[part], factor), chances[part])
-            for part in np.split(np.arange(len(positions)), range(_PICKS_AT_ONCE, len(positions), _PICKS_AT_ONCE))
-        ]
-        evidence, moved = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return evidence, positions[:, None] + moved
-
-    def _weigh(self, boxes: Boxes, seen: Spectra, chances: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The same for some picks, the places relative to theirs."""
+        positions, chances = candidates.positions, candidates.classes
         share = chances / np.maximum(chances.sum(axis=1, keepdims=True), _LEAST_CHANCE)
         tried = share >= np.minimum(_UNLIKELY, share.max(axis=1, keepdims=True))
         evidence = np.full(chances.shape, np.inf)
-        moved = np.zeros((*chances.shape, 3))
+        places = np.repeat(positions[:, None], chances.shape[1], axis=1)
+        noise: dict[int, Tensor] = {}
         for number, (reference, width_vx) in enumerate(zip(self.references, self.widths_vx, strict=True)):
-            rows = np.flatnonzero(tried[:, number])
+            boxes, rows = Boxes(width_vx), np.flatnonzero(tried[:, number])
             if not len(rows):
                 continue
-            width = width_vx / boxes.scale
-            rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
-            shifts = lattice(min(_REACH_VX, _REACH * width), 1.0)
-            found, off = weigh(
-                seen.select(torch.from_numpy(rows)), boxes.grid, reference, boxes.variance, torch.zeros(len(rows), 3),
-                rotations, shifts, boxes.last_shell,
-            )  # fmt: skip
-            evidence[rows, number] = found.numpy()
-            moved[rows, number] = off.numpy() * boxes.scale
-        return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), moved
+            if boxes.edge_vx not in noise:
+                noise[boxes.edge_vx] = boxes.noise_of(volume)
+            for part in np.split(rows, range(_PICKS_AT_ONCE, len(rows), _PICKS_AT_ONCE)):
+                seen = boxes.read(volume, positions[part], noise[boxes.edge_vx])
+                found, off = self._weigh(boxes, seen, reference, width_vx)
+                evidence[part, number] = found
+                places[part, number] += off
+        return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), places
+
+    def _weigh(self, boxes: Boxes, seen: Spectra, reference: Tensor, width_vx: float) -> tuple[FloatArray, FloatArray]:
+        """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""
+        width = width_vx / boxes.scale
+        rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
+        shifts = lattice(min(_REACH_VX, _REACH * width), 1.0)
+        spread = self.spread_vx / boxes.scale
+        found, off = weigh(seen, boxes.grid, reference, boxes.variance, rotations, shifts, spread, boxes.last_shell)
+        return found.double().numpy(), off.double().numpy() * boxes.scale
+
+
+def are_no_hopeless_cases(candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:
+    """(n,) which candidates, of one for each particle, the network does not rule out, and the best of the others up to
+    some times as many as its picks."""
+    scores = decision.scores(candidates)
+    count = int(decision.reached(decision.named(candidates)).sum())
+    return (scores >= _RULED_OUT) | (np.argsort(np.argsort(-scores, kind="stable")) < _AS_MANY * count)
 
 
 def angle_deg(width_vx: float) -> float:
@@ -149,14 +183,14 @@ def angle_deg(width_vx: float) -> float:
 
 
 class Boxes:
-    """How subtomograms are read around places, for particles of widths (c,) in working voxels.
+    """How subtomograms are read around places, for particles of a width in working voxels.
 
     edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
     grid's. variance: (shells + 1,) of the real and of the imaginary part of white noise of σ 1 in such a box.
     """
 
-    def __init__(self, widths_vx: Sequence[float]) -> None:
-        self.edge_vx = 2 * math.ceil(_BOX / 2 * max(widths_vx))
+    def __init__(self, width_vx: float) -> None:
+        self.edge_vx = 2 * math.ceil(max(_BOX * width_vx, width_vx + _ROOM_VX) / 2)
         self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX))
         self.scale = self.edge_vx / self.grid.box_vx
         self.last_shell = min(self.grid.shells, math.floor(self.grid.box_vx / _SHORTEST_VX))
@@ -164,7 +198,8 @@ class Boxes:
         ramp = np.minimum(axis + 0.5, self.edge_vx - 0.5 - axis) / _TAPER_VX
         fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float()
         self._window = fade[:, None, None] * fade[:, None] * fade
-        self.variance = torch.full((self.grid.shells + 1,), float((self._window**2).sum() / 2 / self.scale**6))
+        self.variance = torch.full((self.grid.shells + 1,), self.edge_vx**3 / 2 / self.scale**6)
+        self.kept = float((self._window**2).mean())
 
     def noise_of(self, volume: Readable) -> Tensor:
         """(f,) factor that gives each wave of a box the power that white noise of σ 1 has; 0 where a tilt series
@@ -175,14 +210,14 @@ class Boxes:
         power = (self._spectra(volume, middles).abs() ** 2).mean(dim=0)
         strong = torch.stack([power[grid.shell == s].quantile(0.75) for s in range(1, grid.shells + 1)])
         limit = _DARK * strong[grid.shell - 1]
-        return torch.where(power > limit, (2 * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
+        return torch.where(power > limit, (2 * self.kept * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
 
     def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
         """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
         middles = np.rint(positions).astype(int)
         off = torch.from_numpy((positions - middles) / self.scale).float()
         values = self._spectra(volume, middles) * self.grid.phases(off)
-        return Spectra(values * factor, factor[None], torch.zeros(len(positions), dtype=torch.long))
+        return Spectra(values * factor, factor[None], torch.zeros(len(positions), dtype=torch.long), self.kept)
 
     def _spectra(self, volume: Readable, middles: NDArray[np.intp]) -> Tensor:
         edge = self.edge_vx
@@ -198,9 +233,10 @@ class Boxes:
 def save_averages(averages: ClassAverages, folder: Path) -> None:
     """Into a model's folder, whole or not at all."""
     about = {f.name: getattr(averages, f.name) for f in fields(averages) if f.name != "references"}
-    about = {name: json.dumps(asdict(value) if name == "trust" else value) for name, value in about.items()}
+    text = {n: json.dumps(asdict(v) if isinstance(v, Trust | Calibration) else v) for n, v in about.items()}
+    volumes = {f"reference_{i}": volume.contiguous() for i, volume in enumerate(averages.references)}
     with atomic_write(folder / FILE, overwrite=True) as path:
-        save_file({"references": averages.references.contiguous()}, path, metadata=about)
+        save_file(volumes, path, metadata=text)
 
 
 def load_averages(folder: Path) -> ClassAverages | None:
@@ -210,11 +246,16 @@ def load_averages(folder: Path) -> ClassAverages | None:
     try:
         with safe_open(folder / FILE, framework="pt") as file:
             about = {name: _tupled(json.loads(text)) for name, text in (file.metadata() or {}).items()}
-            trust = Trust(**{name: _tupled(value) for name, value in about.pop("trust").items()})
-            return ClassAverages(file.get_tensor("references"), trust=trust, **about)
+            about["trust"] = Trust(**about["trust"])
+            about["calibration"] = about["calibration"] and Calibration(**about["calibration"])
+            volumes = tuple(file.get_tensor(f"reference_{i}") for i in range(len(about["widths_vx"])))
+            return ClassAverages(volumes, **about)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder / FILE} is damaged ({error}): remove it, or train again") from None
 
 
 def _tupled(value: Any) -> Any:
+    """What JSON gives, with tuples for lists."""
+    if isinstance(value, dict):
+        return {name: _tupled(one) for name, one in value.items()}
     return tuple(value) if isinstance(value, list) else value

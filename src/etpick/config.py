@@ -58,7 +58,7 @@ class TrainingConfig(_Frozen):
     )
     averages: bool = Field(
         True,
-        description="at the end, average the labels of each class, for a second look at class and place of picks",
+        description="at the end, average the labels of each class, for a second look at candidates",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0)
@@ -154,7 +154,7 @@ class PickingConfig(ExclusionConfig):
     )
     invert: bool = Field(False, description="exchange dark and bright: the tomogram's contrast is not the training's")
     averages: bool = Field(
-        True, description="tell the class and place of picks with the averages of the classes, where the model has them"
+        True, description="look at candidates again with the averages of the classes, where the model has them"
     )
     label_free: bool = Field(
         False, description="scores from each tomogram's own histogram of candidates, instead of from validation"

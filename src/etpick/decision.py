@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from etpick.evaluation.curves import greedy_hits
 from etpick.evaluation.matching import radii_vx
 from etpick.evaluation.metrics import Evaluation, evaluate, f1_alpha
-from etpick.inference import Candidates
+from etpick.inference import Candidates, join
 from etpick.ops.calibrate import Calibration, fit_calibration, identity, labelled_share
 from etpick.ops.suppression import suppress
 from etpick.types import FloatArray, ParticleClass, Particles
@@ -56,15 +56,19 @@ class Decision:
         """One candidate for each particle, best first."""
         best = candidates.classes.argmax(axis=1)
         kept = candidates.select(suppress(candidates.positions, candidates.raw, self.reach[best]))
-        return kept.select(np.argsort(-self.calibration(kept.raw, kept.classes.argmax(axis=1)), kind="stable"))
+        return kept.select(np.argsort(-self.scores(kept), kind="stable"))
+
+    def scores(self, candidates: Candidates) -> FloatArray:
+        """(n,) calibrated scores."""
+        return self.calibration(candidates.raw, candidates.classes.argmax(axis=1), candidates.evidence)
 
     def named(self, chosen: Candidates) -> Particles:
         """The candidates of `one_each` as picks: each of its likeliest class, with a calibrated score."""
         best = chosen.classes.argmax(axis=1)
         chance = chosen.classes[np.arange(len(best)), best] / np.maximum(chosen.classes.sum(axis=1), 1e-9)
         names = np.array([c.name for c in self.classes], dtype=np.str_)[best]
-        scores = self.calibration(chosen.raw, best)
-        return Particles(chosen.positions, names, scores, np.minimum(chance, 1.0), spacing_A=self.spacing_A)
+        scores, chance = self.scores(chosen), np.minimum(chance, 1.0)
+        return Particles(chosen.positions, names, scores, chance, spacing_A=self.spacing_A)
 
     def index_of(self, picks: Particles) -> NDArray[np.intp]:
         """(n,) class indices of picks, from 0."""
@@ -124,22 +128,34 @@ def validate(
     """Fit calibration and thresholds to the candidates of validation volumes, and score the picks.
 
     truths: in working voxels, like the candidates. A candidate is right where it takes a free particle, of
-    whatever class, from the highest score down. With `partial` labels one that takes none may be right too.
+    whatever class, from the highest raw score down. With `partial` labels one that takes none may be right too.
     """
-    raw = uncalibrated(classes, spacing_A)
-    picks = [raw.all(c) for c in found]
-    scores, index = (
-        np.concatenate([_scores(p) for p in picks]),
-        np.concatenate([raw.index_of(p) for p in picks]),
-    )
+    chosen = [uncalibrated(classes, spacing_A).one_each(c) for c in found]
+    return validate_chosen(chosen, truths, classes, spacing_A, alpha, partial=partial)
+
+
+def validate_chosen(
+    chosen: Sequence[Candidates],
+    truths: Sequence[Particles],
+    classes: tuple[ParticleClass, ...],
+    spacing_A: float,
+    alpha: float,
+    *,
+    partial: bool = False,
+) -> Validation:
+    """The same for candidates of which each is another particle, looked at again or not."""
+    picks = [uncalibrated(classes, spacing_A).named(c) for c in chosen]
+    every = join(chosen)
+    scores, index, evidence = every.raw, every.classes.argmax(axis=1), every.evidence
     located = _hits(picks, truths, classes, spacing_A)
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
     share, sure = labelled_share(scores, located)
-    calibration = fit_calibration(scores, index, located, labelled > 0, share=share if partial else 1.0)
-    calibrated = calibration(scores, index)
+    share_of = share if partial else 1.0
+    calibration = fit_calibration(scores, index, located, labelled > 0, share=share_of, evidence=evidence)
+    calibrated = calibration(scores, index, evidence)
     threshold = expected_f1_threshold(calibrated) if partial else _fit_threshold(calibrated, located)
     decision = Decision(classes, spacing_A, calibration, (threshold,) * len(classes))
-    evaluation = evaluate([decision(c) for c in found], truths, classes, spacing_A)
+    evaluation = evaluate([decision.keep(decision.named(c)) for c in chosen], truths, classes, spacing_A)
     value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
     return Validation(decision, value, evaluation, share, sure, scores, index, located)
 

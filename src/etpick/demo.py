@@ -86,7 +86,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, overwrite: bool, stages: S
         classes=model.classes,
         baseline=[baseline],
         history=[dict(entry) for entry in model.history],
-        thresholds={c.name: t for c, t in zip(model.classes, model.decision.thresholds, strict=True)},
+        thresholds={c.name: t for c, t in zip(model.classes, model.second_decision.thresholds, strict=True)},
         provenance={
             "etpick": __version__,
             "network": model.config.network,

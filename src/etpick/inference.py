@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,15 +72,28 @@ OnScores = Callable[[Scores], None]
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Local maxima of the smoothed score map: positions (n, 3) in working voxels, raw scores (n,) in 0–1,
-    class chances (n, c)."""
+    class chances (n, c); after a second look with the evidence (n,) of their class's average."""
 
     positions: FloatArray
     raw: FloatArray
     classes: FloatArray
+    evidence: FloatArray | None = None
 
     def select(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Candidates:
         """Those at an index or mask."""
-        return Candidates(self.positions[index], self.raw[index], self.classes[index])
+        evidence = None if self.evidence is None else self.evidence[index]
+        return Candidates(self.positions[index], self.raw[index], self.classes[index], evidence)
+
+
+def join(parts: Sequence[Candidates]) -> Candidates:
+    """All of them, one part after the other; with evidence where every part has it."""
+    evidence = [c.evidence for c in parts if c.evidence is not None]
+    return Candidates(
+        np.concatenate([c.positions for c in parts]),
+        np.concatenate([c.raw for c in parts]),
+        np.concatenate([c.classes for c in parts]),
+        np.concatenate(evidence) if len(evidence) == len(parts) else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -182,11 +195,7 @@ def find(slabs: Iterable[Scores], depth: int, finder: PeakFinder) -> Candidates:
         if ready > done:
             found.append(finder(buffer, done, ready))
             buffer, done = buffer.tail(ready - finder.context), ready
-    return Candidates(
-        np.concatenate([c.positions for c in found]),
-        np.concatenate([c.raw for c in found]),
-        np.concatenate([c.classes for c in found]),
-    )
+    return join(found)
 
 
 def search(

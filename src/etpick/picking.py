@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etpick.checkpoint import Model
+from etpick.class_averages import ClassAverages
 from etpick.config import BINARY_FLOOR, PickingConfig, build
 from etpick.data import Window, WorkingVolume, open_volume
 from etpick.decision import (
@@ -23,6 +23,7 @@ from etpick.decision import (
 from etpick.engine import Engine, choose_device
 from etpick.engines import choose_engine
 from etpick.errors import SpacingError
+from etpick.evaluation.comparison import joined
 from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
 from etpick.inference import Candidates, OnScores, search
 from etpick.io.score_maps import MapGrid
@@ -47,6 +48,7 @@ class Found:
     `why_empty` why there are no picks, where there are none, and `warning` what looks wrong with the tomogram.
     `excluded` holds the candidates in the `zones` where nothing is picked, `left_out` those of them that would
     have been picks; they are not in `all`, and had no say in thresholds or in which of two neighbours is kept.
+    `averages` had a second look at the candidates.
     """
 
     picks: Particles
@@ -59,6 +61,7 @@ class Found:
     zones: Zones | None = None
     excluded: Excluded = field(default_factory=Excluded)
     left_out: Excluded = field(default_factory=Excluded)
+    averages: ClassAverages | None = None
 
     @property
     def what_was_left_out(self) -> str:
@@ -90,6 +93,8 @@ class Picker:
         self._engine: Engine | None = None
         self.finder = model.finder(self.config)
         self.decision = as_published(model.decision) if self.config.binary else model.decision
+        helpful = model.averages is not None and model.averages.used
+        self.averages = model.averages if self.config.averages and helpful else None
 
     def __call__(
         self,
@@ -110,41 +115,42 @@ class Picker:
         candidates = search(volume, self.engine_for(volume), self.finder, self.config, on_progress, on_scores)
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)
-        decision, how = self._calibrated(candidates)
-        chosen = decision.one_each(candidates)
-        everything = decision.named(chosen)
-        decision, limit = self._with_thresholds(decision, everything)
-        kept = decision.reached(everything)
-        everything = self._looked_at_again(volume, zones, everything, chosen, kept)
-        everything, others = (_in_file(p, volume) for p in (everything, decision.all(excluded)))
-        picks, held = everything.select(kept), zones.holding(others)
+        by_network, how = self._calibrated(candidates)
+        looked, everything = self._looked_at_again(volume, zones, by_network, by_network.one_each(candidates))
+        decision, limit = self._with_thresholds(looked, everything)
+        if decision is not looked:  # thresholds were asked for
+            by_network = replace(by_network, thresholds=decision.thresholds)
+        everything, others = (_in_file(p, volume) for p in (everything, by_network.all(excluded)))
+        picks, held = decision.keep(everything), zones.holding(others)
         return Found(
             picks, everything, decision, f"{limit}, {how}", engine=self.engine_for(volume).name,
             why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
-            warning=self._doubt(volume, decision, picks),
-            zones=zones, excluded=held, left_out=zones.holding(decision.keep(others)),
+            warning=self._doubt(volume, by_network, picks),
+            zones=zones, excluded=held, left_out=zones.holding(by_network.keep(others)), averages=self.averages,
         )  # fmt: skip
 
     def _looked_at_again(
-        self, volume: WorkingVolume, zones: Zones, picks: Particles, chosen: Candidates, kept: NDArray[np.bool_]
-    ) -> Particles:
-        """The picks, those kept with the class and place that the averages of the classes give.
+        self, volume: WorkingVolume, zones: Zones, decision: Decision, chosen: Candidates
+    ) -> tuple[Decision, Particles]:
+        """The candidates as picks, best first, those worth a look with the score, class and place that the averages of
+        the classes give; and the decision on them.
 
         None moves into a zone where nothing is picked, or towards another candidate that is as near as its radius.
         """
-        averages = self.model.averages
-        if not (self.config.averages and averages and averages.used and kept.any()):
-            return picks
-        places, chances = averages.look(volume, chosen.positions[kept], chosen.classes[kept])
-        told = self.decision.named(Candidates(places, chosen.raw[kept], chances))
-        assert picks.class_probability is not None and told.class_probability is not None
-        positions, classes, sure = picks.positions.copy(), picks.classes.copy(), picks.class_probability.copy()
-        positions[kept], classes[kept], sure[kept] = told.positions, told.classes, told.class_probability
-        free = kept & (zones.of(in_file(positions, volume)) == "")
-        reach = self.decision.reach[self.decision.index_of(replace(picks, classes=classes))]
-        moved = kept_apart(picks.positions, positions, free, reach)
-        positions = np.where(moved[:, None], positions, picks.positions)
-        return replace(picks, positions=positions, classes=classes, class_probability=sure)
+        if self.averages is None:
+            return decision, decision.named(chosen)
+        worth = self.averages.worth_a_look(chosen, decision)
+        second = self.model.second_decision if decision is self.model.decision else decision
+        looked, others = self.averages.look(volume, chosen.select(worth)), chosen.select(~worth)
+        positions = np.concatenate([looked.positions, others.positions])
+        before = np.concatenate([chosen.positions[worth], others.positions])
+        free = (np.arange(len(chosen.raw)) < worth.sum()) & (zones.of(in_file(positions, volume)) == "")
+        reach = decision.reach[np.concatenate([looked.classes, others.classes]).argmax(axis=1)]
+        moved = kept_apart(before, positions, free, reach)
+        everything = joined([second.named(looked), decision.named(others)])
+        everything = replace(everything, positions=np.where(moved[:, None], positions, before))
+        assert everything.scores is not None  # a decision gives them
+        return second, everything.select(np.argsort(-everything.scores, kind="stable"))
 
     def engine_for(self, volume: WorkingVolume) -> Engine:
         """What scores tiles, chosen when the first volume is there."""
@@ -204,7 +210,7 @@ class Picker:
         elif c.expected_false_positives is not None:
             count = c.expected_false_positives
             limit, how = false_positives_threshold(scores, count), f"at most {count:g} wrong picks expected"
-        elif decision.calibration is not self.decision.calibration:
+        elif decision not in (self.decision, self.model.second_decision):
             limit, how = expected_f1_threshold(scores), "best F1 to be expected"
         else:
             return decision, "thresholds stored with the model"

@@ -179,13 +179,13 @@ class Trainer:
         return self.best
 
     def _make_averages(self, should_stop: Callable[[], bool]) -> None:
-        """Of the labelled particles of each class, for a second look at picks."""
+        """Of the labelled particles of each class, for a second look at candidates."""
         assert self.best is not None
         p = self.prepared
         if not self.config.averages:
             return
         if few := too_few(p.sources, p.classes):
-            self._say(f"no averages of the classes for a second look at picks: too few labels ({few} of {FEWEST})")
+            self._say(f"no averages of the classes for a second look at candidates: too few labels ({few} of {FEWEST})")
             return
 
         def on_class(number: int) -> None:
@@ -196,7 +196,7 @@ class Trainer:
 
         averages = average_labels(p.sources, self.widths_vx, self.config.seed, on_class)
         found = self._candidates(TorchEngine(self.best.network(self.device), self.device))
-        averages = judged(averages, found, self.best.decision, p.validation)
+        averages = judged(averages, found, self.best.decision, p.validation, partial=self.partial)
         self.best = replace(self.best, averages=averages)
         self._say(averages.line())
 

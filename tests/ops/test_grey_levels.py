@@ -133,6 +133,29 @@ def test_hits_by_chance_among_the_lowest_do_not_flatten_the_curve():
     assert score[logits < -3].max() < 0.02
 
 
+def test_evidence_has_as_much_say_as_it_tells():
+    rng = np.random.default_rng(0)
+    raw, classes = 1 / (1 + np.exp(-rng.normal(0, 1, 4000))), np.zeros(4000, int)
+    evidence = np.sinh(rng.normal(0, 2, 4000))
+    logit = 1.5 * (np.log(raw / (1 - raw)) + 0.6 * np.arcsinh(evidence)) - 1
+    hits = rng.random(4000) < 1 / (1 + np.exp(-logit))
+    fitted = fit_calibration(raw, classes, hits, np.ones(1, bool), evidence=evidence)
+    assert fitted.weight == pytest.approx(0.6, abs=0.1) and fitted.slope == pytest.approx(1.5, abs=0.15)
+    assert expected_calibration_error(fitted(raw, classes, evidence), hits) < 0.03
+    silent = fit_calibration(raw, classes, hits, np.ones(1, bool), evidence=rng.permutation(evidence))
+    assert silent.weight < 0.1
+    against = fit_calibration(raw, classes, hits, np.ones(1, bool), evidence=-evidence)
+    assert against.weight == 0
+    assert fit_calibration(raw, classes, hits, np.ones(1, bool)).weight == 0
+
+
+def test_few_picks_that_part_cleanly_make_no_step():
+    raw = np.linspace(0.5, 0.7, 40)
+    calibration = fit_calibration(raw, np.zeros(40, int), raw > 0.6, np.ones(1, bool))
+    assert calibration.slope < 50
+    assert len(np.unique(calibration(raw, np.zeros(40, int)))) == 40
+
+
 def test_a_histogram_alone_tells_particles_from_false_places_and_errs_on_the_safe_side():
     rng = np.random.default_rng(0)
     true = np.concatenate([np.ones(350, bool), np.zeros(250, bool)])

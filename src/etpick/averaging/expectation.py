@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from etpick.averaging.grid import FourierGrid
 
 _COLUMNS = 4096  # shifts × particles scored at once …
 _SCORES = 2**25  # … and these times rotations
+_WEIGHED = 2**21  # poses × particles weighed at once, few enough to stay near the processor
 _LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
 _NEARBY_VALUES = 2**22  # complex values read at once where each particle has its own rotations
@@ -29,27 +30,32 @@ _LEAST_LOGARITHM = -60.0  # of a ratio of chances; processors are slow with numb
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Particles to average. values: (n, f). measured: (g, f) c of each tomogram. group: (n,) the particle's."""
+    """Particles to average. values: (n, f). measured: (g, f) c of each tomogram. group: (n,) the particle's.
+
+    kept: share of the noise's power left by boxes that fade at their faces, where particles are whole. Waves of such
+    boxes are not independent: taken for that, with the noise as weak as it looks, they would say 1 / kept too much.
+    """
 
     values: Tensor
     measured: Tensor
     group: Tensor
+    kept: float = 1.0
 
     def __len__(self) -> int:
         return len(self.values)
 
     def select(self, rows: Tensor) -> Spectra:
         """Some of the particles."""
-        return Spectra(self.values[rows], self.measured, self.group[rows])
+        return replace(self, values=self.values[rows], group=self.group[rows])
 
     def power(self, grid: FourierGrid) -> tuple[Tensor, Tensor]:
-        """(shells + 1,) power in each shell where the tilt series measured, and how many values it is the sum of."""
+        """(shells + 1,) power in each shell where the tilt series measured, and how many whole values it is worth."""
         seen = (self.measured != 0).float()  # the wedge's zeros are exact, those of a contrast transfer are not
         power = torch.zeros_like(self.measured)
         for part in _parts(len(self), _NEARBY_VALUES // self.values.shape[1]):
             power.index_add_(0, self.group[part], self.values[part].abs() ** 2)
         counts = torch.bincount(self.group, minlength=len(seen))[:, None]
-        return grid.per_shell(seen * power), grid.per_shell(seen * counts)
+        return grid.per_shell(seen * power), self.kept * grid.per_shell(seen * counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +130,30 @@ def search_everywhere(
 
 
 def weigh(
-    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, around_vx: Tensor, rotations: Tensor,
-    shifts_vx: Tensor, shell: int,
+    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, rotations: Tensor, shifts_vx: Tensor,
+    spread_vx: float, shell: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """(n,) evidence of each particle over all poses, as in `Step`, and (n, 3) its mean place, weighted by chances."""
-    turned = _read_all(grid, reference, rotations, grid.up_to(shell))
-    tried = _try_everywhere(spectra, grid, turned, variance, around_vx, shifts_vx, math.inf)
+    """(n,) evidence of each particle of one tomogram over all poses, as in `Step`, and (n, 3) its mean place, weighted
+    by chances.
+
+    Shifts are as likely beforehand as a normal distribution of σ `spread_vx` along each axis makes them.
+    """
+    count = grid.up_to(shell)
+    turned = _read_all(grid, reference, rotations, count)
+    measured, noise = spectra.measured[0, :count], variance[grid.shell[:count]]
+    penalty = 0.5 * turned.abs() ** 2 @ (measured**2 / noise)  # (r,)
+    rows = _real(turned * (measured / noise)).T.contiguous()
+    waves = grid.phases(shifts_vx)[:, :count]
+    likely = torch.log_softmax(-(shifts_vx**2).sum(dim=1) / 2 / spread_vx**2, dim=0) - math.log(len(rotations))
     evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
-    for _, _, places, chance, logarithm in tried:
-        evidence.append(logarithm)
-        means.append(torch.einsum("pt,pti->pi", chance.sum(dim=1), places))
+    for part in _parts(len(spectra), _WEIGHED // (len(shifts_vx) * len(rotations))):
+        columns = _real(spectra.values[part, None, :count] * waves).flatten(0, 1)
+        scores = torch.addmm(-penalty, columns, rows)  # (p · t, r)
+        best = scores.amax(dim=1, keepdim=True)
+        total = scores.sub_(best).clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)
+        of_shift = (best[:, 0] + total.log()).reshape(len(part), -1) + likely
+        evidence.append(of_shift.logsumexp(dim=1))
+        means.append(of_shift.softmax(dim=1) @ shifts_vx)
     return torch.cat(evidence), torch.cat(means)
 
 

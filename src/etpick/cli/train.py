@@ -78,7 +78,7 @@ def train(project: Path, **options: Any) -> None:
     place = model.validation["localisation"]
     click.echo(f"model in {options['out']}: {_score_line(place)} on validation")
     each = model.validation["classification"]
-    for c, threshold in zip(model.classes, model.decision.thresholds, strict=True):
+    for c, threshold in zip(model.classes, model.second_decision.thresholds, strict=True):
         said = _class_line(each[c.name]) if c.name in each and len(each) > 1 else ""
         click.echo(f"  {c.name}: picks from score {threshold:.2f}{said}")
     click.echo(f"next: etpick pick {options['out']} TOMOGRAMS --out picks --report")

@@ -17,25 +17,31 @@ _EDGE: Final = 1e-6
 _PRIOR: Final = 0.5  # pulls each class's offset towards the common one; a dozen picks outweigh it
 _FEWEST_SCORES: Final = 40  # of a histogram in which two groups could show
 _WIDTH_PRIOR: Final = 20.0  # keeps the false places' logits about one unit wide
+_SLOPE_PRIOR: Final = 0.5  # of its logarithm: few picks, or picks that may be right without a label, would want a step
+_WEIGHT_PRIOR: Final = 1.0  # the evidence of averages weighs about as much as the logit of the raw score, or less
 _CHANCE_PRIOR: Final = 2.0  # hits by chance are few
 _PARTIAL_PRIOR: Final = 2.0  # the same with partial labels, of which one class may have got more than another
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """score = logistic(slope · logit(raw) + offset of the class): Platt scaling, one slope for all.
+    """score = logistic(slope · (logit(raw) + weight · asinh(evidence)) + offset of the class): Platt scaling, one
+    slope for all.
 
-    The score is the chance that a particle is there. `labelled_share` is the chance that such a particle
-    was labelled; 1 where labels are complete.
+    The score is the chance that a particle is there. Evidence, the logarithm of a ratio of likelihoods, grows with the
+    size of a particle without end; its asinh is like it where it is small and like its logarithm where it is large.
+    `labelled_share` is the chance that such a particle was labelled; 1 where labels are complete.
     """
 
     slope: float
     offsets: tuple[float, ...]
     labelled_share: float = 1.0
+    weight: float = 0.0
 
-    def __call__(self, raw: FloatArray, classes: NDArray[np.intp]) -> FloatArray:
-        """(n,) raw scores in 0–1 and (n,) class indices from 0 → (n,) scores in 0–1, rising with raw."""
-        return np.asarray(expit(self.slope * _logit(raw) + np.array(self.offsets)[classes]))
+    def __call__(self, raw: FloatArray, classes: NDArray[np.intp], evidence: FloatArray | None = None) -> FloatArray:
+        """(n,) raw scores in 0–1, (n,) class indices from 0 and (n,) evidence → (n,) scores in 0–1, rising with raw."""
+        seen = 0.0 if evidence is None else np.arcsinh(evidence)
+        return np.asarray(expit(self.slope * (_logit(raw) + self.weight * seen) + np.array(self.offsets)[classes]))
 
 
 def identity(classes: int) -> Calibration:
@@ -63,12 +69,13 @@ def fit_calibration(
     labelled: NDArray[np.bool_],
     *,
     share: float = 1.0,
+    evidence: FloatArray | None = None,
 ) -> Calibration:
     """Fit by penalised maximum likelihood to validation picks, `hits` saying which took a labelled particle.
 
     hits may also be chances in 0–1. labelled: (c,) whether a class had particles to validate on; one that had
     none gets the common offset, and its picks, which could not be right, say nothing. share: of the particles
-    that were labelled; P(hit) = share · score.
+    that were labelled; P(hit) = share · score. evidence: (n,) of the averages of the classes, if they had a look.
 
     Some of the lowest candidates hit a particle by chance; without a floor for them, P(hit) = λ + (1 − λ) · score,
     they would flatten the whole curve. λ is fitted and left out of the score.
@@ -79,6 +86,7 @@ def fit_calibration(
     count = len(labelled)
     known = labelled[classes]
     raw, classes, hits = raw[known], classes[known], hits[known]
+    seen = np.zeros(len(raw)) if evidence is None else np.arcsinh(evidence[known])
     right, wrong = float(hits.sum()), float((1.0 - hits).sum())
     if not right or not wrong:
         return identity(count)
@@ -88,19 +96,25 @@ def fit_calibration(
     prior = _PRIOR if share == 1 else _PARTIAL_PRIOR
 
     def loss(v: FloatArray) -> tuple[float, FloatArray]:
-        slope, common, chance, own = np.exp(v[0]), v[1], expit(v[2]), v[3:]
-        score = expit(slope * x + common + member @ own)
+        slope, weight, common, chance, own = np.exp(v[0]), v[1], v[2], expit(v[3]), v[4:]
+        joined = x + weight * seen
+        score = expit(slope * joined + common + member @ own)
         p = np.clip(share * (chance + (1 - chance) * score), 1e-12, 1 - 1e-12)
         value = -float((target * np.log(p) + (1 - target) * np.log1p(-p)).sum())
         by_p = (p - target) / (p * (1 - p)) * share
         error = by_p * (1 - chance) * score * (1 - score)
         by_chance = (float(by_p @ (1 - score)) + _CHANCE_PRIOR) * chance * (1 - chance)
-        gradient = np.concatenate([[slope * (error @ x), error.sum(), by_chance], member.T @ error + 2 * prior * own])
-        return value + prior * float((own**2).sum()) + _CHANCE_PRIOR * float(chance), gradient
+        by_weight = slope * (error @ seen) + 2 * _WEIGHT_PRIOR * weight
+        by_slope = slope * (error @ joined) + 2 * _SLOPE_PRIOR * v[0]
+        shared = [by_slope, by_weight, error.sum(), by_chance]
+        gradient = np.concatenate([shared, member.T @ error + 2 * prior * own])
+        value += prior * float((own**2).sum()) + _WEIGHT_PRIOR * weight**2 + _CHANCE_PRIOR * float(chance)
+        return value + _SLOPE_PRIOR * v[0] ** 2, gradient
 
-    start = np.array([0.0, 0.0, -3.0, *np.zeros(count)])
-    v = minimize(loss, start, jac=True, method="L-BFGS-B").x
-    return Calibration(float(np.exp(v[0])), tuple(float(v[1] + own) for own in v[3:]), share)
+    start = np.array([0.0, 0.0, 0.0, -3.0, *np.zeros(count)])
+    bounds = [(None, None), (0.0, None), *[(None, None)] * (count + 2)]  # evidence speaks for a particle or is silent
+    v = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(float(np.exp(v[0])), tuple(float(v[2] + own) for own in v[4:]), share, float(v[1]))
 
 
 def fit_histogram(raw: FloatArray) -> Calibration | None:

@@ -10,6 +10,7 @@ import numpy as np
 from etpick import __version__
 from etpick.exclusion import Zones
 from etpick.report import embed
+from etpick.report.averages import central_slices
 from etpick.report.case import make_case
 from etpick.report.marks import Marks, View, busiest_slices, mark, mark_left_out
 from etpick.report.page import Cell, Key, Number, Picture, Report, Section, Table
@@ -39,6 +40,7 @@ def picking_report(
         _zones(found),
         _classes(found, classes),
         scores_section(case, threshold_note or found.how),
+        _averages(found, classes),
         provenance_section(_provenance(tomogram, model, options)),
     )
     notes = tuple(note for note in (found.warning,) if note)
@@ -147,6 +149,21 @@ def _classes(found: Found, classes: Sequence[ParticleClass]) -> Section:
     )
     head = ("class", "picks", "candidates", "left out", "from score", "diameter (Å)")
     return Section("Picks of each class", tables=(Table(head, rows),))
+
+
+def _averages(found: Found, classes: Sequence[ParticleClass]) -> Section | None:
+    """What had a second look at the candidates."""
+    if found.averages is None:
+        return None
+    pictures = tuple(
+        Picture(embed.grey(central_slices(volume.numpy()), f"slices of the average of {c.name}"), c.name)
+        for c, volume in zip(classes, found.averages.references, strict=True)
+    )
+    text = (
+        "The labelled particles of each class, averaged from random orientations when the model was trained: middle "
+        f"planes xy, xz and yz; {found.averages.gain()}."
+    )
+    return Section("Averages of the classes", (text,), pictures=pictures)
 
 
 def _count(particles: Particles, name: str) -> int:

@@ -76,7 +76,7 @@ class _Train:
             hint("The same number of steps and the same seed give the same model again.")
             self._number("Seed", "seed", min=0, precision=0)
             ui.checkbox("Averages of the classes").props("dense").bind_value(self.options, "averages")
-            hint("Made of the labels, where each class has 20: picks get a second look at their class and place.")
+            hint("Made of the labels, where each class has 20: candidates get a second look when picking.")
             ui.checkbox("int8 copy for picking without a graphics card").props("dense").bind_value(self.options, "int8")
             hint("Made at the end, where the programs for it are installed (etpick[cpu]); it takes a minute or two.")
         ui.button("Start training", icon="play_arrow", on_click=spoken(self._start)).props(
