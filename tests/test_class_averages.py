@@ -249,8 +249,8 @@ def trained(tmp_path_factory):
     return train_model(dataset(), recipe(**QUICK, steps=30, averages=False), folder)
 
 
-def looking(trained, tmp_path, monkeypatch, **options):
-    """A tomogram's picks without and with averages of which the smaller class looks like what lies beside a ball.
+def with_averages(trained, tmp_path, monkeypatch):
+    """The model with averages of which the smaller class looks like what lies beside a ball.
 
     Only candidates with a score of 0.2 are worth a look.
     """
@@ -265,7 +265,12 @@ def looking(trained, tmp_path, monkeypatch, **options):
         calibration=Calibration(1.0, (0.0, 0.0), weight=0.5), thresholds=(0.3, 0.3),
     )  # fmt: skip
     save_model(replace(trained, averages=averages), tmp_path)
-    model, tomogram = load_model(tmp_path), balls(9)[0]
+    return load_model(tmp_path)
+
+
+def looking(trained, tmp_path, monkeypatch, **options):
+    """A tomogram's picks without and with those averages."""
+    model, tomogram = with_averages(trained, tmp_path, monkeypatch), balls(9)[0]
     return [Picker(model, averages=way, **options)(tomogram) for way in (False, True)]
 
 
@@ -370,9 +375,8 @@ def test_noise_is_as_strong_as_where_boxes_do_not_fade():
 
 @pytest.mark.parametrize("asked", [{}, {"label_free": True}, {"precision": 0.9}, {"slab": True}])
 def test_without_candidates_there_is_nothing_to_look_at(trained, tmp_path, monkeypatch, asked):
-    looking(trained, tmp_path, monkeypatch)
     empty = Tomogram(np.zeros((32, 32, 32), np.float32) + np.eye(32, dtype=np.float32), 10.0)
-    found = Picker(load_model(tmp_path), floor=0.999, **asked)(empty)
+    found = Picker(with_averages(trained, tmp_path, monkeypatch), floor=0.999, **asked)(empty)
     assert len(found.all) == 0 and found.why_empty
 
 

@@ -30,8 +30,6 @@ from etpick.types import FloatArray, ParticleClass, Particles
 
 FEWEST: Final = 20  # labels of a class that can be averaged
 _MOST: Final = 300  # labels of a class that are
-_FEW: Final = 100  # with fewer, an average may go wrong, and the likeliest …
-_TRIES: Final = 3  # … of so many is kept
 _TAU: Final = 2.0  # with less, small particles melt into balls
 _REACH: Final = 0.1  # of a label from its particle, in diameters; a voxel of the grid at least
 _CLEAR: Final = 4.0  # by how much likelier true classes and hits must be, as a logarithm
@@ -89,8 +87,7 @@ def average(spectra: Spectra, boxes: Boxes, width_vx: float, seed: int) -> Tenso
     # particles brighter than what is around them have a centre of mass
     sign = 1 if spectra.values[:, : grid.up_to(last)].real.sum() > 0 else -1
     some = replace(spectra, values=sign * spectra.values)
-    refiner = Refiner(some, grid, width_vx, max(1.0, _REACH * width_vx), seed, first_shell=last, tau=_TAU)
-    start = refiner.common_start(_TRIES if len(spectra) < _FEW else 1)
+    start = Refiner(some, grid, width_vx, max(1.0, _REACH * width_vx), seed, first_shell=last, tau=_TAU).common_start(1)
     return sign * centred_on_labels(start.reference, start.poses, grid)
 
 

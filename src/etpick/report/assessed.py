@@ -92,7 +92,7 @@ def _b_factor(result: SetResult) -> str:
 
 def _averages(results: Sequence[SetResult], volumes: Sequence[Mapping[str, FloatArray]]) -> Section:
     pictures = tuple(
-        Picture(embed.grey(averages.central_slices(v["average"]), f"slices of the average of {r.name}"),
+        Picture(embed.grey(embed.middle_planes(v["average"]), f"slices of the average of {r.name}"),
                 f"{r.name}, {_resolution(r)}", wide=True)
         for r, v in zip(results, volumes, strict=True)
     )  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etpick.assessment.result import SetResult
 from etpick.evaluation.resolution import FIXED_THRESHOLD
@@ -118,17 +117,6 @@ def draw_exceeding(
     axes.set(ylim=(0, 1.02), xlabel=label, ylabel=f"share of the {share_of} above")
     axes.grid(color=MUTED, alpha=0.18, linewidth=0.8)
     return figure
-
-
-def central_slices(volume: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The middle planes xy, xz and yz of a volume side by side, [row, column], first row at the top."""
-    middle = volume.shape[0] // 2
-    planes = [volume[middle], volume[:, middle], volume[:, :, middle]]
-    low, high = np.percentile(volume, _CONTRAST)
-    gap = np.full((volume.shape[0], 2), high)
-    joined = np.hstack([planes[0], gap, planes[1], gap, planes[2]])
-    levels = 255 * ((joined - low) / max(high - low, 1e-12)).clip(0, 1)
-    return np.kron(np.flipud(levels), np.ones((4, 4))).astype(np.uint8)
 
 
 def draw_local_resolution(

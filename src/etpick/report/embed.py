@@ -16,6 +16,7 @@ from etpick.report.charts import INK, MUTED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_CONTRAST = (0.5, 99.5)  # percentiles of a volume that are black and white
 _PNG_DPI = 160
 _PNG_COLORS = 200  # a palette makes a grey slice with a few coloured circles a third of the size
 
@@ -42,6 +43,17 @@ def png(figure: Figure, alt: str) -> str:
     """An <img> that carries its picture within, as PNG."""
     data = base64.b64encode(_png_bytes(figure)).decode("ascii")
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def middle_planes(volume: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The middle planes xy, xz and yz of a volume side by side, [row, column], first row at the top."""
+    middle = volume.shape[0] // 2
+    planes = [volume[middle], volume[:, middle], volume[:, :, middle]]
+    low, high = np.percentile(volume, _CONTRAST)
+    gap = np.full((volume.shape[0], 2), high)
+    joined = np.hstack([planes[0], gap, planes[1], gap, planes[2]])
+    levels = 255 * ((joined - low) / max(high - low, 1e-12)).clip(0, 1)
+    return np.kron(np.flipud(levels), np.ones((4, 4))).astype(np.uint8)
 
 
 def grey(levels: NDArray[np.uint8], alt: str) -> str:

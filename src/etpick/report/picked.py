@@ -10,7 +10,6 @@ import numpy as np
 from etpick import __version__
 from etpick.exclusion import Zones
 from etpick.report import embed
-from etpick.report.averages import central_slices
 from etpick.report.case import make_case
 from etpick.report.marks import Marks, View, busiest_slices, mark, mark_left_out
 from etpick.report.page import Cell, Key, Number, Picture, Report, Section, Table
@@ -156,7 +155,7 @@ def _averages(found: Found, classes: Sequence[ParticleClass]) -> Section | None:
     if found.averages is None:
         return None
     pictures = tuple(
-        Picture(embed.grey(central_slices(volume.numpy()), f"slices of the average of {c.name}"), c.name)
+        Picture(embed.grey(embed.middle_planes(volume.numpy()), f"slices of the average of {c.name}"), c.name)
         for c, volume in zip(classes, found.averages.references, strict=True)
     )
     text = (
