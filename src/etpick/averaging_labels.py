@@ -22,7 +22,7 @@ from etpick.averaging.grid import FourierGrid
 from etpick.averaging.refine import Refiner
 from etpick.class_averages import Boxes, ClassAverages, Trust, are_no_hopeless_cases
 from etpick.data import Source
-from etpick.decision import Decision, Validation, validate_chosen
+from etpick.decision import Decision, Validation, validate
 from etpick.evaluation.matching import Matches, match, radii_vx
 from etpick.inference import Candidates, join
 from etpick.preparation import ValidationVolume
@@ -125,9 +125,9 @@ def judged(
         parts.append((evidence[p.predicted], c.classes[p.predicted], decision.index_of(truth), p.distances, after))
     averages = _trusted(averages, *(np.concatenate(column) for column in zip(*parts, strict=True)))
     seen = [averages.seen(c, *w) for c, w in zip(chosen, weighed, strict=True)]
-    silent = [replace(c, evidence=None) for c in seen]
+    silent, truths = [replace(c, evidence=None) for c in seen], [v.truth for v in volumes]
     by_network, without, by_both = (
-        validate_chosen(c, [v.truth for v in volumes], decision.classes, decision.spacing_A, 1.0, partial=partial)
+        validate(c, truths, decision.classes, decision.spacing_A, 1.0, partial=partial, chosen=True)
         for c in (chosen, silent, seen)
     )
     if _likelihood(by_both, seen) - _likelihood(without, silent) < _CLEAR:

@@ -124,28 +124,18 @@ def validate(
     alpha: float,
     *,
     partial: bool = False,
+    chosen: bool = False,
 ) -> Validation:
     """Fit calibration and thresholds to the candidates of validation volumes, and score the picks.
 
     truths: in working voxels, like the candidates. A candidate is right where it takes a free particle, of
     whatever class, from the highest raw score down. With `partial` labels one that takes none may be right too.
+    chosen: whether there is but one candidate for each particle already, as `Decision.one_each` leaves them.
     """
-    chosen = [uncalibrated(classes, spacing_A).one_each(c) for c in found]
-    return validate_chosen(chosen, truths, classes, spacing_A, alpha, partial=partial)
-
-
-def validate_chosen(
-    chosen: Sequence[Candidates],
-    truths: Sequence[Particles],
-    classes: tuple[ParticleClass, ...],
-    spacing_A: float,
-    alpha: float,
-    *,
-    partial: bool = False,
-) -> Validation:
-    """The same for candidates of which each is another particle, looked at again or not."""
-    picks = [uncalibrated(classes, spacing_A).named(c) for c in chosen]
-    every = join(chosen)
+    raw = uncalibrated(classes, spacing_A)
+    found = found if chosen else [raw.one_each(c) for c in found]
+    picks = [raw.named(c) for c in found]
+    every = join(found)
     scores, index, evidence = every.raw, every.classes.argmax(axis=1), every.evidence
     located = _hits(picks, truths, classes, spacing_A)
     labelled = np.array([sum((t.classes == c.name).sum() for t in truths) for c in classes])
@@ -155,7 +145,7 @@ def validate_chosen(
     calibrated = calibration(scores, index, evidence)
     threshold = expected_f1_threshold(calibrated) if partial else _fit_threshold(calibrated, located)
     decision = Decision(classes, spacing_A, calibration, (threshold,) * len(classes))
-    evaluation = evaluate([decision.keep(decision.named(c)) for c in chosen], truths, classes, spacing_A)
+    evaluation = evaluate([decision.keep(decision.named(c)) for c in found], truths, classes, spacing_A)
     value = _value(evaluation, partial_value if partial else lambda p, r: f1_alpha(p, r, alpha))
     return Validation(decision, value, evaluation, share, sure, scores, index, located)
 
