@@ -6,31 +6,39 @@ so it is no picker. It tells how near to the centre one can get, and how often t
 - distance, told class and orientation; told the class alone; the most likely shift and the mean of all, each weighted
   by its likelihood, within the particle's radius;
 - right class, told the place to within a voxel: the class most likely over all orientations and shifts, classes being
-  equally frequent; and the class F1 that this gives if every particle is found and nothing else.
+  equally frequent; and the class F1 that this gives if every particle is found and nothing else;
+- with --model, localisation instead: its candidates, and the true places of what it has none for, ranked by the
+  likelihood of a particle of any class against none, by the network's scores, and by the two joined (fitted to the
+  same tomogram); average precision and the F1 of the best threshold.
 
 Noise is taken as Gaussian, of a spectrum that depends on frequency and on the angle to the tilted plane, neighbours
 included. Boxes of 32³ voxels; the transfer of each tomogram is a real factor of the density's spectrum.
 
-python benchmarks/limits.py --tomograms 106 107
+python benchmarks/limits.py --tomograms 106 107 --model runs/phantom-fast-0
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from common import PHANTOM_CLASSES, REPORTED, density, keep, phantom
+import etpick
+from common import PHANTOM_CLASSES, REPORTED, density, keep, phantom, phantom_classes
 from etpick.averaging.rotations import evenly_spaced
+from etpick.evaluation.curves import greedy_hits, precision_recall
+from etpick.evaluation.matching import radii_vx
 from etpick.ops.normalise import measure
+from etpick.picking import Picker
 from etpick.types import Particles
 
 BOX_VX = 32
@@ -41,6 +49,7 @@ FINE_VX = 0.25  # between shifts tried with a known orientation
 REACH_VX = 3.0  # of shifts tried, at most
 ROUNDS = 4  # of estimating transfer and noise, and the strength of each class, in turn
 CHUNK = 512
+LEAST_SCORE = 1e-3  # of a candidate that is ranked
 SPACING_A = 10.0
 
 
@@ -252,17 +261,64 @@ def summary(scene: Scene, noise: Noise, told: Tensor, by_class: Tensor, chances:
     }  # fmt: skip
 
 
+def detected(number: int, model: etpick.Model, densities: list[Density], rotations: Tensor) -> dict[str, Any]:
+    """How well particles are told from background, each ranking by itself and both joined."""
+    tomogram, truth = phantom(number)
+    noise = measure_noise(read_scene(number, densities))
+    found = Picker(replace(model, averages=None))(tomogram).all
+    assert found.scores is not None
+    found = found.select(found.scores >= LEAST_SCORE)
+    radii = radii_vx(truth, phantom_classes(), SPACING_A)
+    gaps = np.linalg.norm(truth.positions[:, None] - found.positions, axis=2).min(axis=1)
+    places = np.concatenate([found.positions, truth.positions[gaps >= radii]])
+    everything = Particles(
+        places, np.concatenate([found.classes, truth.classes[gaps >= radii]]),
+        np.concatenate([found.scores, np.full((gaps >= radii).sum(), LEAST_SCORE)]),
+    )  # fmt: skip
+    image = np.asarray(tomogram.data)
+    spectra = WAVES.of(boxes_around(-measure(image)(image), everything))
+    spectra = WAVES.shifted(spectra, torch.from_numpy(places - np.round(places)))
+    near, by_class = ball(1.5, 0.5), []
+    for i, unturned in enumerate(densities):
+        bank = noise.expected(unturned.turned(rotations), i)
+        by_class.append(log_likelihoods(bank, spectra, near, noise).logsumexp(dim=1) - np.log(len(near)))
+        print(f"tomogram {number}, ranked by {list(PHANTOM_CLASSES)[i]}", flush=True)
+    evidence = torch.stack(by_class).logsumexp(dim=0).numpy() - np.log(len(densities))
+    logits = np.log(everything.scores / (1 - everything.scores.clip(max=1 - 1e-6)))
+    hits = greedy_hits(everything, truth, radii)
+    features = np.stack([logits, evidence, np.arcsinh(evidence), np.ones(len(logits))])
+    fitted = minimize(lambda w: np.logaddexp(0, np.where(hits, -1, 1) * (w @ features)).sum(), np.array([1, 0, 0, 0]))
+    ways = {"network": logits, "filter": evidence, "both": fitted.x @ features}
+    result: dict[str, Any] = {"candidates": len(found), "without_candidate": int((gaps >= radii).sum())}
+    for way, scores in ways.items():
+        curve = precision_recall([replace(everything, scores=scores)], [truth], phantom_classes(), SPACING_A)
+        place = curve.localisation
+        f1 = 2 * place.precision * place.recall / np.maximum(place.precision + place.recall, 1e-9)
+        best = int(f1.argmax())
+        result[way] = {
+            "average_precision": place.average_precision, "best_f1": float(f1[best]),
+            "precision": float(place.precision[best]), "recall": float(place.recall[best]),
+        }  # fmt: skip
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tomograms", type=int, nargs="+", default=[106, 107])
     parser.add_argument("--angle", type=float, default=15.0, help="between the orientations tried, in degrees")
+    parser.add_argument("--model", help="tell its candidates from background, instead of the rest")
     args = parser.parse_args()
     rotations = evenly_spaced(args.angle, np.random.default_rng(0))
     densities = [Density(name) for name in PHANTOM_CLASSES]
     began = time.perf_counter()
-    found = {str(number): study(number, densities, rotations) for number in args.tomograms}
+    if args.model:
+        model = etpick.load_model(args.model)
+        found = {str(number): detected(number, model, densities, rotations) for number in args.tomograms}
+    else:
+        found = {str(number): study(number, densities, rotations) for number in args.tomograms}
     minutes = (time.perf_counter() - began) / 60
-    keep("limits", {"protocol": __doc__, "options": vars(args), "minutes": minutes, "tomograms": found})
+    name = "limits-localisation" if args.model else "limits"
+    keep(name, {"protocol": __doc__, "options": vars(args), "minutes": minutes, "tomograms": found})
 
 
 if __name__ == "__main__":

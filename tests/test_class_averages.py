@@ -86,9 +86,11 @@ def judge(averages, tomogram, particles, candidates):
     return judged(averages, [candidates], uncalibrated(KINDS, 10.0), [held])
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.5], ids=["small", "binned"])
-def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averages, scale):
-    averages = averages if scale == 1 else averages_of(scale)
+@pytest.mark.parametrize("scale", [1.0, 2.0], ids=["small", "binned"])
+def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averages, scale, monkeypatch):
+    if scale > 1:
+        monkeypatch.setattr("etpick.class_averages._LARGEST_VX", 20)
+        averages = averages_of(scale)
     tomogram, particles = shapes(1, scale=scale)
     trusted = judge(averages, tomogram, particles, picks_of(particles, scale, np.random.default_rng(0)))
     assert trusted.used and trusted.trust.evidence > 0 and trusted.moves
