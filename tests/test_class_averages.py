@@ -230,6 +230,8 @@ class StopAtMessage:
 
 def test_training_ends_with_averages_and_one_stopped_there_goes_on_there(tmp_path, monkeypatch):
     monkeypatch.setattr("etpick.averaging_labels.FEWEST", 5)
+    for name in ("_START_ITERATIONS", "_COMMON_ITERATIONS"):
+        monkeypatch.setattr(f"etpick.averaging.refine.{name}", 1)
     config, stop = recipe(**QUICK, steps=2), StopAtMessage("averaging the labels of small, 2 of 2")
     with pytest.raises(Interrupted, match=r"stopped while averaging.*--resume"):
         train_model(dataset(), config, tmp_path, on_progress=lambda p: stop.said.append(p.message), should_stop=stop)

@@ -351,7 +351,8 @@ def test_help_answers_at_once_compared_with_torch():
     assert seconds("-m", "etpick.cli", "--help") < 0.5 * seconds("-c", "import torch")
 
 
-def test_the_demo_runs_from_simulation_to_report(tmp_path):
+def test_the_demo_runs_from_simulation_to_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("etpick.demo.SHAPE", (48, 128, 128))
     out = etpick("demo", tmp_path / "demo", "--minutes", 0.15)
     assert "localisation" in out
     report = (tmp_path / "demo" / "report.html").read_text()
