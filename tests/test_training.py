@@ -175,7 +175,7 @@ def test_a_state_without_the_size_is_refused_in_words(tmp_path):
 def test_with_partial_labels_suspicious_places_are_not_held_against_the_network(monkeypatch):
     seen = []
     monkeypatch.setattr("etpick.training.Sampler", lambda *a: seen.append(a[4]) or Sampler(*a))
-    config = recipe(**QUICK | {"validations": 4}, steps=60, learning_rate=1e-2)
+    config = recipe(**QUICK | {"validations": 4}, steps=40, learning_rate=1e-2)
     train_model(replace(dataset(), partial_labels=True), config)
     assert not any(len(hard) for hard in seen)
     train_model(dataset(), config)
@@ -206,13 +206,13 @@ def test_partial_training_leaves_out_unlabelled_particles_and_resumes_to_the_sam
         replace(i, particles=i.particles.select(slice(None, None, 2 if not i.validate else 1))) for i in dataset().items
     )
     data = Dataset(CLASSES, items, partial_labels=True)
-    config = recipe(**QUICK | {"validations": 5}, steps=110, learning_rate=1e-2)
+    config = recipe(**QUICK | {"validations": 5}, steps=70, learning_rate=1e-2)
     said = []
     whole = train_model(data, config, on_progress=lambda p: said.append(p.message))
     doubtful = [int(m.split()[0]) for m in said if "may be particles" in m]
     assert len(doubtful) >= 2 and max(doubtful) > 0
     with pytest.raises(Interrupted):
-        train_model(data, config, tmp_path / "m", should_stop=StopAt(80))
+        train_model(data, config, tmp_path / "m", should_stop=StopAt(50))
     assert same(whole, train_model(data, config, tmp_path / "m", resume=True))
 
 
