@@ -29,7 +29,7 @@ format: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,docs,napari]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,napari]'
 	touch $(READY)
 
 clean:

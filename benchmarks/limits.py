@@ -14,7 +14,8 @@ so it is no picker. It tells how near to the centre one can get, and how often t
 Noise is taken as Gaussian, of a spectrum that depends on frequency and on the angle to the tilted plane, neighbours
 included. Boxes of 32³ voxels; the transfer of each tomogram is a real factor of the density's spectrum.
 
-python benchmarks/limits.py --tomograms 106 107 --model runs/phantom-fast-0
+python benchmarks/limits.py --tomograms 106 107 --angle 20
+python benchmarks/limits.py --tomograms 106 --angle 20 --model runs/phantom-fast-0
 """
 
 from __future__ import annotations
@@ -270,10 +271,11 @@ def detected(number: int, model: etpick.Model, densities: list[Density], rotatio
     found = found.select(found.scores >= LEAST_SCORE)
     radii = radii_vx(truth, phantom_classes(), SPACING_A)
     gaps = np.linalg.norm(truth.positions[:, None] - found.positions, axis=2).min(axis=1)
-    places = np.concatenate([found.positions, truth.positions[gaps >= radii]])
+    without = truth.select(gaps >= radii)
+    places = np.concatenate([found.positions, without.positions])
     everything = Particles(
-        places, np.concatenate([found.classes, truth.classes[gaps >= radii]]),
-        np.concatenate([found.scores, np.full((gaps >= radii).sum(), LEAST_SCORE)]),
+        places, np.concatenate([found.classes, without.classes]),
+        np.concatenate([found.scores, np.full(len(without), LEAST_SCORE)]),
     )  # fmt: skip
     image = np.asarray(tomogram.data)
     spectra = WAVES.of(boxes_around(-measure(image)(image), everything))
@@ -289,7 +291,7 @@ def detected(number: int, model: etpick.Model, densities: list[Density], rotatio
     features = np.stack([logits, evidence, np.arcsinh(evidence), np.ones(len(logits))])
     fitted = minimize(lambda w: np.logaddexp(0, np.where(hits, -1, 1) * (w @ features)).sum(), np.array([1, 0, 0, 0]))
     ways = {"network": logits, "filter": evidence, "both": fitted.x @ features}
-    result: dict[str, Any] = {"candidates": len(found), "without_candidate": int((gaps >= radii).sum())}
+    result: dict[str, Any] = {"candidates": len(found), "without_candidate": len(without)}
     for way, scores in ways.items():
         curve = precision_recall([replace(everything, scores=scores)], [truth], phantom_classes(), SPACING_A)
         place = curve.localisation
