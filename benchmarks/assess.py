@@ -52,6 +52,7 @@ KINDS = ("true", "moved-quarter", "moved-half", "diluted-30", "diluted-60")
 def truth(number: int, species: str) -> Particles:
     """The particles of a species with RELION's angles; the phantom's are of scipy's "ZYZ" acting on (z, y, x)."""
     particles = phantom(number)[1].of_class(species)
+    assert particles.angles is not None
     matrices = Rotation.from_euler("ZYZ", particles.angles, degrees=True).as_matrix()[:, ::-1, ::-1]
     return replace(particles, angles=angles_of(Rotation.from_matrix(matrices)))
 
@@ -95,6 +96,7 @@ def true_poses(extracted: Extracted, species: str) -> Poses:
     angles, shifts = [], []
     for name, middle in zip(extracted.table["rlnMicrographName"], coordinates, strict=True):
         own = spots[name]
+        assert own.angles is not None
         row = np.linalg.norm(own.positions - middle, axis=1).argmin()
         angles.append(own.angles[row])
         shifts.append(own.positions[row] - middle)
@@ -144,7 +146,8 @@ def write_real(folder: Path) -> list[Path]:
     with (DATA / "real" / "chlamy_lamella_171_ribosomes.csv").open() as file:
         labels = np.array([[float(z), float(y), float(x)] for x, y, z in list(csv.reader(file))[1:]])
     low, high = [labels[:, 0].min(), 8, 8], [labels[:, 0].max(), 248, 248]
-    rng, places = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    places: list[FloatArray] = []
     while len(places) < len(labels):
         place = rng.uniform(low, high)
         if np.linalg.norm(labels - place, axis=1).min() > 7:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -53,12 +53,14 @@ def scored(network: Network, image: Tensor, half_weights: bool) -> tuple[Tensor,
 
 
 def tile_times(device: torch.device, small: bool) -> Iterator[dict[str, Any]]:
-    cases = [(FastNet, shape, 1) for shape in (((64, 64, 64),) if small else FAST_TILES)]
+    shapes = ((64, 64, 64),) if small else FAST_TILES
+    cases: list[tuple[type[Network], tuple[int, int, int], int]] = [(FastNet, shape, 1) for shape in shapes]
     cases += [(PaperNet, (72, 72, 72), batch) for batch in ((1,) if small else (1, 4, 16))]
     halves = (False, True) if device.type == "cuda" else (False,)  # not every operation has bfloat16 on a processor
     for trial, (kind, shape, batch), half, layout in product((False, True), cases, halves, LAYOUTS):
         dtype, order = torch.bfloat16 if half else torch.float32, LAYOUTS[layout]
-        network = on_device(fold_normalisation(kind(CLASSES)), device).to(dtype).to(memory_format=order)
+        network = on_device(fold_normalisation(kind(CLASSES)), device).to(dtype)
+        network = network.to(memory_format=order)  # type: ignore[call-overload]
         image = torch.randn(batch, 1, *shape, device=device, dtype=dtype).to(memory_format=order)
         torch.backends.cudnn.benchmark = trial
         seconds = median_seconds(waiting(partial(scored, network, image, half), device), 5)
@@ -87,6 +89,7 @@ def step_times(device: torch.device, steps: int) -> dict[str, float]:
         waiting(partial(trainer._step, batch), device)()
         times.append((ready - began, time.perf_counter() - ready))
     kept = [next(batches) for _ in range(steps)]
+    assert isinstance(batches, Generator)  # closing it ends its threads
     batches.close()
     alone = []
     for batch in kept:
@@ -100,6 +103,8 @@ def step_times(device: torch.device, steps: int) -> dict[str, float]:
 def picks(folder: Path, device: torch.device) -> dict[str, Any]:
     model, (tomogram, truth) = etpick.load_model(folder), phantom(107)
     here, there = (Picker(model, device=d, engine="torch")(tomogram).picks for d in ("cpu", str(device)))
+    assert here.scores is not None
+    assert there.scores is not None
     gaps = np.linalg.norm(here.positions[:, None] - there.positions[None], axis=-1)
     nearest, score = gaps.min(axis=1), np.abs(here.scores - there.scores[gaps.argmin(axis=1)])
     same = nearest < 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,9 @@ def report(name: str, protocol: str, options: dict[str, Any], rows: Sequence[Row
         trained = {"training_minutes": row.trained_on.get("minutes"), "trained_on": row.trained_on}
         about = {"seed": row.seed, "command": list(row.outcome.command), "limits": row.outcome.limits}
         runs.setdefault(row.method, []).append(figures(row.outcome, truth) | trained | about)
-    methods = {m: {"label": LABELS[m], "summary": summarise(r), "runs": r} for m, r in runs.items()}
+    methods: dict[str, dict[str, Any]] = {
+        m: {"label": LABELS[m], "summary": summarise(r), "runs": r} for m, r in runs.items()
+    }
     keep(name, {"protocol": protocol, "options": options, "notes": notes, "methods": methods})
     summaries = {method: content["summary"] for method, content in methods.items()}
     (RESULTS / f"{name}.md").write_text(markdown(summaries, notes, options["tomogram"]), encoding="utf-8")
@@ -92,7 +95,7 @@ def span(values: Iterable[float | None]) -> dict[str, float] | None:
 def markdown(summaries: Mapping[str, Summary], notes: Mapping[str, str], tomogram: int) -> str:
     """The table of all figures, and one of each figure by class; seeds as mean (lowest–highest)."""
     parts = [f"Phantom tomogram {tomogram}; mean (lowest–highest) over the seeds."]
-    parts.append(_table("method", [(title, kind, lambda s, k=key: s[k]) for key, title, kind in COLUMNS], summaries))
+    parts.append(_table("method", [(title, kind, itemgetter(key)) for key, title, kind in COLUMNS], summaries))
     for key, title, kind in BY_CLASS:
         columns = [(f"{n} {d} Å", kind, lambda s, k=key, n=n: _mean_only(s[k][n])) for n, d in PHANTOM_CLASSES.items()]
         parts.append(f"{title}, mean over the seeds:\n\n" + _table("method", columns, summaries))

@@ -22,6 +22,8 @@ import numpy as np
 import etpick
 from etpick.io.project import load_project
 
+Places = dict[str, dict[str, list[list[float]]]]  # xyz in Å, by tomogram and particle
+
 LIMIT_A = 1e-3
 NAMES = ("ribosome", "proteasome")
 
@@ -53,7 +55,7 @@ def run(*command: str | Path) -> str:
     return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
 
 
-def in_A(places: Sequence[Sequence[float]]) -> np.ndarray:
+def in_A(places: Sequence[list[float]]) -> np.ndarray:
     """Sorted, so that two lists of the same places are equal."""
     return np.array(sorted(places), dtype=np.float64).reshape(-1, 3)
 
@@ -102,7 +104,7 @@ def main() -> None:
         report("etpick → copick", truth, json.loads(run(python, "-c", READ_PICKS, config)))
 
 
-def report(what: str, truth: dict, found: dict) -> None:
+def report(what: str, truth: Places, found: Places) -> None:
     if truth.keys() != found.keys():
         raise SystemExit(f"{what}: runs {sorted(found)} instead of {sorted(truth)}")
     for name in NAMES:

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def step_seconds(model: Model) -> dict[str, float]:
             loss = network(images).float().mean()
         loss.backward()
 
-    return {name: median_seconds(lambda h=half: step(h), 5) for name, half in (("float32", False), ("bfloat16", True))}
+    return {name: median_seconds(partial(step, half), 5) for name, half in (("float32", False), ("bfloat16", True))}
 
 
 def encodings() -> dict[str, dict[str, float]]:

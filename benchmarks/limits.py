@@ -69,7 +69,8 @@ class Waves:
 
     def of(self, boxes: Tensor) -> Tensor:
         """(n, box, box, box) -> (n, waves), phases counted from the box's middle voxel."""
-        return torch.fft.fftn(torch.fft.ifftshift(boxes, dim=(1, 2, 3)), dim=(1, 2, 3))[:, self.kept]
+        spectra: Tensor = torch.fft.fftn(torch.fft.ifftshift(boxes, dim=(1, 2, 3)), dim=(1, 2, 3))
+        return spectra[:, self.kept]
 
     def shifted(self, spectra: Tensor, shifts_vx: Tensor) -> Tensor:
         """What lay at each shift moves to the middle: (n, waves), (n, 3) -> (n, waves)."""
@@ -99,7 +100,7 @@ class Density:
     def turned(self, rotations: Tensor) -> Tensor:
         """(n, 3, 3), turning zyx vectors of the map -> (n, waves)."""
         found = []
-        for part in rotations.split(64):
+        for part in torch.split(rotations, 64):
             at = torch.einsum("zyxi,nij->nzyxj", self.points, part)  # the inverse turn of each point
             index = 2 * at + BOX_VX
             grid = (index / (2 * BOX_VX - 1) * 2 - 1).flip(-1)
@@ -126,6 +127,7 @@ def read_scene(number: int, densities: list[Density]) -> Scene:
     tomogram, truth = phantom(number)
     image = np.asarray(tomogram.data)
     boxes = boxes_around(-measure(image)(image), truth)
+    assert truth.angles is not None
     matrices = torch.from_numpy(Rotation.from_euler("ZYZ", truth.angles, degrees=True).as_matrix()).float()
     names = list(PHANTOM_CLASSES)
     classes = torch.tensor([names.index(str(name)) for name in truth.classes])
@@ -202,10 +204,10 @@ def log_likelihoods(bank: Tensor, seen: Tensor, shifts_vx: Tensor, noise: Noise)
     """Of boxes after shifts, over the mean of a bank of orientations: (b, 2 waves), (n, waves) -> (n, shifts)."""
     moved = torch.cat([noise.observed(WAVES.shifted(box.expand(len(shifts_vx), -1), shifts_vx)) for box in seen])
     total = torch.full((len(moved),), -torch.inf)
-    for part in bank.split(CHUNK):
+    for part in torch.split(bank, CHUNK):
         fit = torch.addmm(-part.square().sum(dim=1)[:, None], part, moved.T, alpha=2)
         total = torch.logaddexp(total, fit.logsumexp(dim=0))
-    return total.reshape(len(seen), -1) - np.log(len(bank))
+    return total.reshape(len(seen), -1) - float(np.log(len(bank)))
 
 
 def distances(likelihoods: Tensor, shifts_vx: Tensor) -> tuple[Tensor, Tensor]:
@@ -286,10 +288,15 @@ def detected(number: int, model: etpick.Model, densities: list[Density], rotatio
         by_class.append(log_likelihoods(bank, spectra, near, noise).logsumexp(dim=1) - np.log(len(near)))
         print(f"tomogram {number}, ranked by {list(PHANTOM_CLASSES)[i]}", flush=True)
     evidence = torch.stack(by_class).logsumexp(dim=0).numpy() - np.log(len(densities))
+    assert everything.scores is not None
     logits = np.log(everything.scores / (1 - everything.scores.clip(max=1 - 1e-6)))
     hits = greedy_hits(everything, truth, radii)
     features = np.stack([logits, evidence, np.arcsinh(evidence), np.ones(len(logits))])
-    fitted = minimize(lambda w: np.logaddexp(0, np.where(hits, -1, 1) * (w @ features)).sum(), np.array([1, 0, 0, 0]))
+
+    def loss(weights: np.ndarray) -> float:
+        return float(np.logaddexp(0, np.where(hits, -1, 1) * (weights @ features)).sum())
+
+    fitted = minimize(loss, np.array([1, 0, 0, 0]))
     ways = {"network": logits, "filter": evidence, "both": fitted.x @ features}
     result: dict[str, Any] = {"candidates": len(found), "without_candidate": len(without)}
     for way, scores in ways.items():

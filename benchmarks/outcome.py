@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from common import REPORTED, phantom_classes
-from etpick.decision import fit_thresholds
 from etpick.evaluation.curves import Curves, greedy_hits, precision_recall
 from etpick.evaluation.matching import radii_vx
 from etpick.evaluation.metrics import Evaluation, evaluate
@@ -91,21 +90,23 @@ def merge(parts: Sequence[Outcome]) -> Outcome:
 
 
 def fit_limits(found: Particles, truth: Particles, classes: Sequence[ParticleClass]) -> dict[str, float]:
-    """Each class's threshold, chosen by the rule by which etpick chooses its own."""
+    """One threshold for all classes, as etpick has, with the best localisation F1; for scores that are no chances."""
     names = [c.name for c in classes]
     truth = truth.select(np.isin(truth.classes, names))
     located = greedy_hits(found, truth, radii_vx(truth, classes, SPACING_A))
-    index = np.array([names.index(str(name)) for name in found.classes], dtype=np.intp)
-    labelled = np.array([np.count_nonzero(truth.classes == name) for name in names])
-    limits = fit_thresholds(scores_of(found), index, located, labelled)
-    return dict(zip(names, limits, strict=True))
+    scores = scores_of(found)
+    order = np.argsort(-scores, kind="stable")
+    levels = scores[order]
+    last = np.append(levels[1:] < levels[:-1], True)[: len(levels)]  # of those with equal scores, which stay together
+    f1 = np.where(last, 2 * np.cumsum(located[order]) / (np.arange(len(order)) + 1 + len(truth)), 0)
+    return dict.fromkeys(names, float(levels[f1.argmax()]) if len(f1) else 0.0)
 
 
 def figures(outcome: Outcome, truth: Particles) -> dict[str, Any]:
     """What is reported. Figures over all classes are None where not all were sought."""
     result, curves = outcome.evaluation(truth), outcome.curves(truth)
     place = result.localisation
-    whole = {
+    whole: dict[str, float | None] = {
         "precision": place.precision, "recall": place.recall, "localisation_f1": place.f1,
         "distance_vx": place.mean_distance_vx, "average_precision": curves.localisation.average_precision,
         "mean_class_f1": result.mean_f1_of(n for n in REPORTED if n in result.classification),

@@ -32,8 +32,8 @@ from templates import match_template
 Found = tuple[Particles, dict[str, float]]  # candidates, and the limits that the method has of its own
 
 
-def by_network(tomogram: Tomogram, args: argparse.Namespace, **options: bool) -> Found:
-    found = Picker(etpick.load_model(args.model), **options)(tomogram)
+def by_network(tomogram: Tomogram, args: argparse.Namespace, binary: bool | None = None) -> Found:
+    found = Picker(etpick.load_model(args.model), binary=binary)(tomogram)
     limits = {c.name: t for c, t in zip(found.decision.classes, found.decision.thresholds, strict=True)}
     return found.all, limits
 

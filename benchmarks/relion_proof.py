@@ -75,6 +75,7 @@ def write_truth(folder: Path, species: str) -> None:
     for number in NUMBERS:
         tomogram, truth = phantom(number)
         mine = truth.of_class(species)
+        assert mine.angles is not None
         etpick.write_picks(folder / f"{tomogram.name}.csv", replace(mine, angles=relion_angles(mine.angles)))
 
 

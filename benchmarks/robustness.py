@@ -29,14 +29,14 @@ SCALE = 0.75  # 13.3 Å instead of 10
 EDGE_VX = 10
 
 
-def noisy(levels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def noisy(levels: NDArray[np.float32], sigma: float) -> NDArray[np.float64]:
     """Gaussian noise added, in σ of the tomogram."""
-    return levels + np.float32(sigma) * levels.std() * np.random.default_rng(0).normal(size=levels.shape)
+    return np.asarray(levels + np.float32(sigma) * levels.std() * np.random.default_rng(0).normal(size=levels.shape))
 
 
 def as_bytes(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
     low, high = np.quantile(levels, [0.001, 0.999])
-    return np.clip((levels - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((levels - low) / (high - low) * 255, 0, 255).astype(np.uint8))
 
 
 VARIANTS: dict[str, Callable[[NDArray[np.float32]], NDArray[Any]]] = {

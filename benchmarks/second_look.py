@@ -13,6 +13,7 @@ import argparse
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--own", action="store_true", help="the averages that each training ended with")
     args = parser.parse_args()
     made = None if args.own else averages_of(args.models[0], args.learn, args.seed)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in args.models:
         model = etpick.load_model(folder)
         model = model if made is None else joined_with(model, made[0], made[1])

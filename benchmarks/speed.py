@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,7 +162,7 @@ def flops_per_voxel(model: Model) -> float:
     edge = network.tile_size or 64
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(1, 1, edge, edge, edge))
-    return counter.get_total_flops() / edge**3
+    return float(counter.get_total_flops() / edge**3)
 
 
 def floors(model: Model, way: str, rates: dict[str, float]) -> dict[str, float]:
@@ -201,7 +202,8 @@ def main() -> None:
     if args.only:
         print(json.dumps(measure(model, args.only, args.tomogram, args.repeats)))
         return
-    rates, results = ceilings(), {}
+    rates = ceilings()
+    results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = large_tomogram(Path(folder) / "large.mrc")
         paper = untrained_paper(model, Path(folder) / "paper")

@@ -61,7 +61,7 @@ def levels(scores: np.ndarray, hits: np.ndarray) -> list[float]:
     """Below each right pick, half-way to the next lower score, within 0.1 to 0.5; highest first."""
     distinct = np.unique(scores)
     lower = np.concatenate([distinct[:1], (distinct[1:] + distinct[:-1]) / 2])
-    return np.unique(np.clip(lower[np.isin(distinct, scores[hits])], 0.1, 0.5))[::-1].tolist()
+    return list(np.unique(np.clip(lower[np.isin(distinct, scores[hits])], 0.1, 0.5))[::-1].tolist())
 
 
 def with_missed(v: Validation, labelled: np.ndarray) -> tuple[float, ...]:
@@ -110,9 +110,9 @@ def main() -> None:
                 for name, scores in judged(model, sets, chosen).items():
                     found.setdefault((size, name), []).append(scores)
     rows = []
-    for (size, name), scores in found.items():
-        f1, precision, recall, classes = np.array(scores).mean(axis=0).tolist()
-        spread = float(np.array(scores)[:, 0].std())
+    for (size, name), every in found.items():
+        f1, precision, recall, classes = np.array(every).mean(axis=0).tolist()
+        spread = float(np.array(every)[:, 0].std())
         rows.append({"validation tomograms": size, "rule": name, "f1": f1, "sd": spread, "precision": precision,
                      "recall": recall, "class_f1": classes})  # fmt: skip
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
