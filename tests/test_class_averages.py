@@ -15,7 +15,16 @@ from etpick.averaging.expectation import Poses, noise_alone, weigh
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
 from etpick.checkpoint import load_model, load_state, save_model
-from etpick.class_averages import Boxes, ClassAverages, Trust, are_no_hopeless_cases, load_averages, save_averages
+from etpick.class_averages import (
+    Boxes,
+    ClassAverages,
+    Trust,
+    are_no_hopeless_cases,
+    boxes_of,
+    load_averages,
+    noise_of,
+    save_averages,
+)
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
 from etpick.decision import Decision, uncalibrated
@@ -165,7 +174,7 @@ def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
     waves[np.abs(z) > np.tan(np.deg2rad(50)) * np.abs(x)] = 0
     waves *= np.where(np.abs(z) > np.abs(x) / 2, 0.5, 1.0)
     tomogram = Tomogram(np.fft.ifftn(waves).real.astype(np.float32), 10.0)
-    factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
+    [(_, factor)] = noise_of(open_volume(tomogram, 10.0, recipe()), [boxes])
     k = boxes.grid.k[:, [0, 2]].abs()
     angle = torch.rad2deg(torch.atan2(k[:, 0], k[:, 1]))
     outer = k.norm(dim=1) > 7
@@ -177,8 +186,9 @@ def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
 
 def test_white_noise_is_left_as_it_is():
     tomogram = Tomogram(np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32), 10.0)
-    for boxes in (Boxes(15.0), Boxes(25.0)):  # the wider ones are binned
-        factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
+    kinds = boxes_of([15.0, 25.0, 15.1])  # the wider ones are binned
+    assert kinds[0] is kinds[2]
+    for boxes, factor in noise_of(open_volume(tomogram, 10.0, recipe()), kinds):
         assert factor[boxes.grid.shell > 2].mean() == pytest.approx(1, abs=0.05)
 
 
@@ -346,9 +356,7 @@ def test_evidence_is_the_logarithm_of_a_likelihood(width, sigma):
     seen = boxes.read(volume, corners + step / 2.0, torch.ones(len(boxes.grid.k)))
     margin = (step - boxes.edge_vx) // 2
     reference = boxes.grid.volume(torch.from_numpy(ball[(slice(margin, margin + boxes.edge_vx),) * 3]).float())
-    evidence, _ = weigh(
-        seen, boxes.grid, reference, boxes.variance, torch.eye(3)[None], torch.zeros(1, 3), 1.0, boxes.last_shell
-    )
+    evidence, _ = weigh(seen, boxes.grid, reference, boxes.variance, torch.eye(3)[None], 0.0, 1.0, boxes.last_shell)
     assert evidence.mean() == pytest.approx(5**2 / 2, rel=0.15)
 
 

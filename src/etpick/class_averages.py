@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from etpick.averaging.expectation import Spectra, weigh
-from etpick.averaging.grid import FourierGrid, lattice
+from etpick.averaging.grid import FourierGrid
 from etpick.averaging.rotations import evenly_spaced
 from etpick.data import Readable
 from etpick.decision import Decision
@@ -39,7 +40,7 @@ _LARGEST_VX: Final = 32  # larger boxes are binned to it
 _TAPER_VX: Final = 4  # over which boxes fade at their faces
 _SHORTEST_VX: Final = 3.5  # wave, in voxels of the grid; finer ones tell classes apart no better
 _AT_ONCE_VX: Final = 2**22  # of boxes
-_PICKS_AT_ONCE: Final = 1000
+_CANDIDATES_AT_ONCE: Final = 5000
 _PROBES: Final = 200  # boxes at random places by which a tomogram's noise is measured
 _DARK: Final = 0.15  # of the power of its shell's strong quarter: a wave with less was not measured (missing wedge)
 _REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid …
@@ -145,27 +146,25 @@ class ClassAverages:
         tried = share >= np.minimum(_UNLIKELY, share.max(axis=1, keepdims=True))
         evidence = np.full(chances.shape, np.inf)
         places = np.repeat(positions[:, None], chances.shape[1], axis=1)
-        noise: dict[int, Tensor] = {}
-        for number, (reference, width_vx) in enumerate(zip(self.references, self.widths_vx, strict=True)):
-            boxes, rows = Boxes(width_vx), np.flatnonzero(tried[:, number])
-            if not len(rows):
-                continue
-            if boxes.edge_vx not in noise:
-                noise[boxes.edge_vx] = boxes.noise_of(volume)
-            for part in np.split(rows, range(_PICKS_AT_ONCE, len(rows), _PICKS_AT_ONCE)):
-                seen = boxes.read(volume, positions[part], noise[boxes.edge_vx])
-                found, off = self._weigh(boxes, seen, reference, width_vx)
-                evidence[part, number] = found
-                places[part, number] += off
+        boxes = boxes_of(self.widths_vx)
+        factors = {b.edge_vx: factor[: b.waves] for b, factor in noise_of(volume, boxes)}
+        for start in range(0, len(positions), _CANDIDATES_AT_ONCE):
+            part = slice(start, start + _CANDIDATES_AT_ONCE)
+            for kind, values, rows in read_boxes(volume, positions[part], boxes, factors, tried[part]):
+                for number, own in enumerate(tried[part][rows].T):
+                    if boxes[number] is kind and own.any():
+                        seen = kind.spectra(values[torch.from_numpy(own)], factors[kind.edge_vx])
+                        found, off = self._weigh(number, kind, seen)
+                        evidence[start + rows[own], number] = found
+                        places[start + rows[own], number] += off
         return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), places
 
-    def _weigh(self, boxes: Boxes, seen: Spectra, reference: Tensor, width_vx: float) -> tuple[FloatArray, FloatArray]:
+    def _weigh(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
         """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""
-        width = width_vx / boxes.scale
+        width, reference = self.widths_vx[number] / boxes.scale, self.references[number]
         rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
-        shifts = lattice(min(_REACH_VX, _REACH * width), 1.0)
-        spread = self.spread_vx / boxes.scale
-        found, off = weigh(seen, boxes.grid, reference, boxes.variance, rotations, shifts, spread, boxes.last_shell)
+        reach, spread = min(_REACH_VX, _REACH * width), self.spread_vx / boxes.scale
+        found, off = weigh(seen, boxes.grid, reference, boxes.variance, rotations, reach, spread, boxes.last_shell)
         return found.double().numpy(), off.double().numpy() * boxes.scale
 
 
@@ -186,7 +185,8 @@ class Boxes:
     """How subtomograms are read around places, for particles of a width in working voxels.
 
     edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
-    grid's. variance: (shells + 1,) of the real and of the imaginary part of white noise of σ 1 in such a box.
+    grid's. waves: how many of the grid's tell classes apart, those up to last_shell. variance: (shells + 1,) of the
+    real and of the imaginary part of white noise of σ 1 in such a box.
     """
 
     def __init__(self, width_vx: float) -> None:
@@ -194,6 +194,7 @@ class Boxes:
         self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX))
         self.scale = self.edge_vx / self.grid.box_vx
         self.last_shell = min(self.grid.shells, math.floor(self.grid.box_vx / _SHORTEST_VX))
+        self.waves = self.grid.up_to(self.last_shell)
         axis = np.arange(self.edge_vx)
         ramp = np.minimum(axis + 0.5, self.edge_vx - 0.5 - axis) / _TAPER_VX
         fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float()
@@ -201,33 +202,84 @@ class Boxes:
         self.variance = torch.full((self.grid.shells + 1,), self.edge_vx**3 / 2 / self.scale**6)
         self.kept = float((self._window**2).mean())
 
-    def noise_of(self, volume: Readable) -> Tensor:
-        """(f,) factor that gives each wave of a box the power that white noise of σ 1 has; 0 where a tilt series
-        measured nothing."""
-        rng, grid = np.random.default_rng(0), self.grid
-        room = np.maximum(np.array(volume.shape) - self.edge_vx, 0)
-        middles = rng.integers(0, room + 1, (_PROBES, 3)) + self.edge_vx // 2
-        power = (self._spectra(volume, middles).abs() ** 2).mean(dim=0)
+    def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
+        """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
+        [(_, values, _)] = read_boxes(
+            volume, positions, [self], {self.edge_vx: factor}, np.ones((len(positions), 1), bool)
+        )
+        return self.spectra(values, factor)
+
+    def spectra(self, values: Tensor, factor: Tensor) -> Spectra:
+        """Whitened spectra, with the factor that whitened them."""
+        return Spectra(values, factor[None], torch.zeros(len(values), dtype=torch.long), self.kept)
+
+    def transformed(self, blocks: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
+        """(n, e, e, e) voxels, in whose middles but for (n, 3) working voxels particles lie → (n, f′) their spectra,
+        as many waves as the factor has, times it."""
+        off = torch.from_numpy(off_vx / self.scale).float()
+        values = self.grid.spectra(blocks * self._window, len(factor))
+        return values * (self.grid.phases(off, len(factor)) * factor)
+
+    def evening(self, power: Tensor) -> Tensor:
+        """(f,) factor that gives each wave the power that white noise of σ 1 has; 0 where a tilt series measured
+        nothing. power: (f,) of boxes at random places."""
+        grid = self.grid
         strong = torch.stack([power[grid.shell == s].quantile(0.75) for s in range(1, grid.shells + 1)])
         limit = _DARK * strong[grid.shell - 1]
         return torch.where(power > limit, (2 * self.kept * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
 
-    def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
-        """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
-        middles = np.rint(positions).astype(int)
-        off = torch.from_numpy((positions - middles) / self.scale).float()
-        values = self._spectra(volume, middles) * self.grid.phases(off)
-        return Spectra(values * factor, factor[None], torch.zeros(len(positions), dtype=torch.long), self.kept)
 
-    def _spectra(self, volume: Readable, middles: NDArray[np.intp]) -> Tensor:
-        edge = self.edge_vx
-        found = torch.empty(len(middles), len(self.grid.k), dtype=torch.complex64)
-        at_once = max(1, _AT_ONCE_VX // edge**3)
-        for start in range(0, len(middles), at_once):
-            corners = (middles[start : start + at_once] - edge // 2).tolist()
-            boxes = [volume.read(Box((z, y, x), (z + edge, y + edge, x + edge))) for z, y, x in corners]
-            found[start : start + at_once] = self.grid.spectra(torch.from_numpy(np.stack(boxes)) * self._window)
-        return found
+def boxes_of(widths_vx: Sequence[float]) -> list[Boxes]:
+    """Of each class, the same for those that have boxes of one size."""
+    kinds: dict[int, Boxes] = {}
+    return [kinds.setdefault(b.edge_vx, b) for b in map(Boxes, widths_vx)]
+
+
+def noise_of(volume: Readable, boxes: Sequence[Boxes]) -> list[tuple[Boxes, Tensor]]:
+    """Each kind of boxes, and the factor (f,) that evens a tomogram's noise in them, measured at random places."""
+    rng, largest = np.random.default_rng(0), max(b.edge_vx for b in boxes)
+    room = np.maximum(np.array(volume.shape) - largest, 0)
+    middles = rng.integers(0, room + 1, (_PROBES, 3)) + largest // 2
+    plain = {b.edge_vx: torch.ones(len(b.grid.k)) for b in boxes}
+    everywhere = np.ones((_PROBES, len(boxes)), bool)
+    read = read_boxes(volume, middles.astype(float), boxes, plain, everywhere)
+    return [(b, b.evening((values.abs() ** 2).mean(dim=0))) for b, values, _ in read]
+
+
+def read_boxes(
+    volume: Readable, positions: FloatArray, boxes: Sequence[Boxes], factors: Mapping[int, Tensor],
+    wanted: NDArray[np.bool_],
+) -> list[tuple[Boxes, Tensor, NDArray[np.intp]]]:  # fmt: skip
+    """Spectra around places (n, 3) of a volume, these in the middle to a fraction of a voxel, times the factors.
+
+    boxes: of each class. wanted: (n, c) which of them at which place. Of each kind of boxes: itself, the spectra
+    (m, f′), and the rows (m,) of their places. Voxels are read once for all kinds.
+    """
+    kinds = {b.edge_vx: b for b in boxes}
+    of_kind = {e: np.asarray(wanted[:, [b.edge_vx == e for b in boxes]].any(axis=1)) for e in kinds}
+    edges: NDArray[np.intp] = np.stack([np.where(asked, edge, 0) for edge, asked in of_kind.items()]).max(axis=0)
+    middles = np.rint(positions).astype(int)
+    found = {e: [torch.zeros(0, len(factors[e]), dtype=torch.complex64)] for e in kinds}
+    batch = np.cumsum(edges**3) // _AT_ONCE_VX
+    for rows in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(batch)) + 1):
+        read = [_cube(volume, middle, edge) for middle, edge in zip(middles[rows].tolist(), edges[rows], strict=True)]
+        for edge, kind in kinds.items():
+            asked = np.flatnonzero(of_kind[edge][rows])
+            if len(asked):
+                blocks = torch.from_numpy(np.stack([_inner(read[i], edge) for i in asked]))
+                off = (positions - middles)[rows[asked]]
+                found[edge].append(kind.transformed(blocks, off, factors[edge]))
+    return [(kinds[e], torch.cat(values), np.flatnonzero(of_kind[e])) for e, values in found.items()]
+
+
+def _cube(volume: Readable, middle: Sequence[int], edge: int) -> NDArray[np.float32]:
+    (z, y, x), half = middle, int(edge) // 2
+    return volume.read(Box((z - half, y - half, x - half), (z + half, y + half, x + half)))
+
+
+def _inner(block: NDArray[np.float32], edge: int) -> NDArray[np.float32]:
+    inner = slice((len(block) - edge) // 2, (len(block) + edge) // 2)
+    return block[inner, inner, inner]
 
 
 def save_averages(averages: ClassAverages, folder: Path) -> None:

@@ -7,7 +7,16 @@ import pytest
 import torch
 from averaging_sample import handed_particle, simulated
 
-from etpick.averaging.expectation import Poses, Spectra, correlations, noise_alone, search_everywhere, search_nearby
+from etpick.averaging import expectation
+from etpick.averaging.expectation import (
+    Poses,
+    Spectra,
+    correlations,
+    noise_alone,
+    search_everywhere,
+    search_nearby,
+    weigh,
+)
 from etpick.averaging.grid import FourierGrid, lattice
 from etpick.averaging.rotations import angle_between, evenly_spaced, neighbours, random_rotations
 
@@ -142,3 +151,21 @@ def test_a_particle_beyond_reach_spoils_nothing(grid: FourierGrid) -> None:
     )  # fmt: skip
     assert torch.isfinite(step.evidence).all() and torch.isfinite(step.variance).all()
     assert float(step.poses.shifts_vx[0].norm()) == pytest.approx(4.0)  # on its way back
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 50.0])
+def test_trying_the_likeliest_again_comes_to_what_trying_all_does(
+    grid: FourierGrid, monkeypatch: pytest.MonkeyPatch, noise: float
+) -> None:
+    volume, rotations = handed_particle(BOX_VX), evenly_spaced(25.0, np.random.default_rng(0))
+    spectra, _ = simulated(60, grid, volume, noise)
+    variance = torch.full((grid.shells + 1,), BOX_VX**3 * noise**2 / 2)
+
+    def weighed() -> tuple[torch.Tensor, torch.Tensor]:
+        return weigh(spectra, grid, volume, variance, rotations, 2.0, 1.0, grid.shells)
+
+    evidence, places = weighed()
+    monkeypatch.setattr(expectation, "_LIKELIEST", len(rotations))
+    exact, right = weighed()
+    assert (evidence - exact).square().mean().sqrt() < 0.3
+    assert (places - right).norm(dim=1).mean() < 0.1

@@ -16,11 +16,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from etpick.averaging.grid import FourierGrid
+from etpick.averaging.grid import FourierGrid, lattice
 
 _COLUMNS = 4096  # shifts × particles scored at once …
 _SCORES = 2**25  # … and these times rotations
-_WEIGHED = 2**21  # poses × particles weighed at once, few enough to stay near the processor
+_WEIGHED = 2**20  # poses × particles weighed at once, few enough to stay near the processor
+_LONGER = 0.75  # of the shells: the longer waves, by which the likeliest rotations are found …
+_LONGER_SHELLS = 3  # … at least so many shells of them …
+_WIDE_VX = 1.3  # … at shifts so far apart
+_LIKELIEST = 64  # rotations tried with all waves
+_LEAST_LEFT = 1e-26
 _LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
 _NEARBY_VALUES = 2**22  # complex values read at once where each particle has its own rotations
@@ -130,30 +135,47 @@ def search_everywhere(
 
 
 def weigh(
-    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, rotations: Tensor, shifts_vx: Tensor,
+    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, rotations: Tensor, reach_vx: float,
     spread_vx: float, shell: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(n,) evidence of each particle of one tomogram over all poses, as in `Step`, and (n, 3) its mean place, weighted
-    by chances.
+    by chances. values: (n, f′) the frequencies up to `shell`, or more.
 
-    Shifts are as likely beforehand as a normal distribution of σ `spread_vx` along each axis makes them.
+    Shifts within a reach are as likely beforehand as a normal distribution of σ `spread_vx` along each axis makes them.
+
+    All rotations are tried at few shifts with the longer waves, and the likeliest again at all shifts with all waves
+    (after the adaptive expectation of Scheres 2012). The others count with what the longer waves said: how much
+    likelier than noise more waves of nothing but noise would make them is 1 on average.
     """
-    count = grid.up_to(shell)
+    count, some = grid.up_to(shell), grid.up_to(max(_LONGER_SHELLS, round(_LONGER * shell)))
     turned = _read_all(grid, reference, rotations, count)
-    measured, noise = spectra.measured[0, :count], variance[grid.shell[:count]]
-    penalty = 0.5 * turned.abs() ** 2 @ (measured**2 / noise)  # (r,)
-    rows = _real(turned * (measured / noise)).T.contiguous()
-    waves = grid.phases(shifts_vx)[:, :count]
-    likely = torch.log_softmax(-(shifts_vx**2).sum(dim=1) / 2 / spread_vx**2, dim=0) - math.log(len(rotations))
+    weight = spectra.measured[0, :count] / variance[grid.shell[:count]]
+    power = turned.abs() ** 2 * (0.5 * spectra.measured[0, :count] * weight)
+    rows = _real(turned * weight)
+    first, penalty = rows[:, : 2 * some].T.contiguous(), power.sum(dim=1)
+    first_penalty = power[:, :some].sum(dim=1)
+    shifts, wide = (lattice(reach_vx, step) for step in (1.0, _WIDE_VX))
+    waves, wide_waves = grid.phases(shifts, count), grid.phases(wide, some)
+    likely, wide_likely = (
+        torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) - math.log(len(rotations))
+        for t in (shifts, wide)
+    )
+    places, best = torch.cat([shifts, wide]), min(_LIKELIEST, len(rotations))
     evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
-    for part in _parts(len(spectra), _WEIGHED // (len(shifts_vx) * len(rotations))):
-        columns = _real(spectra.values[part, None, :count] * waves).flatten(0, 1)
-        scores = torch.addmm(-penalty, columns, rows)  # (p · t, r)
-        best = scores.amax(dim=1, keepdim=True)
-        total = scores.sub_(best).clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)
-        of_shift = (best[:, 0] + total.log()).reshape(len(part), -1) + likely
+    for part in _parts(len(spectra), _WEIGHED // (len(wide) * len(rotations))):
+        values = spectra.values[part, None, :count]
+        columns = _real(values[:, :, :some] * wide_waves).flatten(0, 1)
+        scores = torch.addmm(-first_penalty, columns, first).reshape(len(part), len(wide), -1)  # (p, t, r)
+        highest = scores.amax(dim=2, keepdim=True)
+        chance = scores.sub_(highest).clamp_(min=_LEAST_LOGARITHM).exp_()
+        over_shifts = (chance * (highest + wide_likely[:, None]).softmax(dim=1)).sum(dim=1)
+        chosen = over_shifts.topk(best, dim=1).indices
+        left = chance.sum(dim=2) - chance.gather(2, chosen[:, None].expand(-1, len(wide), -1)).sum(dim=2)
+        rest = highest[:, :, 0] + left.clamp(min=_LEAST_LEFT).log() + wide_likely
+        scores = _real(values * waves) @ rows[chosen].transpose(1, 2) - penalty[chosen][:, None]
+        of_shift = torch.cat([scores.logsumexp(dim=2) + likely, rest], dim=1)
         evidence.append(of_shift.logsumexp(dim=1))
-        means.append(of_shift.softmax(dim=1) @ shifts_vx)
+        means.append(of_shift.softmax(dim=1) @ places)
     return torch.cat(evidence), torch.cat(means)
 
 
@@ -167,12 +189,12 @@ def _try_everywhere(
     noise = variance[grid.shell[:count]]
     measured = spectra.measured[:, :count]
     penalty = 0.5 * turned.abs() ** 2 @ (measured**2 / noise).T  # (r, g)
-    waves = grid.phases(shifts_vx)[:, :count]
+    waves = grid.phases(shifts_vx, count)
     rows = _real(turned)
     columns_at_once = min(_COLUMNS, _SCORES // len(rows), _NEARBY_VALUES // count)
     for part in _parts(len(spectra), columns_at_once // len(shifts_vx)):
         group = spectra.group[part]
-        middle = spectra.values[part, :count] * grid.phases(around_vx[part])[:, :count] * measured[group]
+        middle = spectra.values[part, :count] * grid.phases(around_vx[part], count) * measured[group]
         shifted = middle[:, None] * waves
         columns = _real(shifted / noise).reshape(-1, rows.shape[1])
         scores = (rows @ columns.T).reshape(len(rows), len(part), -1) - penalty[:, group, None]
@@ -189,7 +211,7 @@ def search_nearby(
     """Try (r, 3, 3) small turns of each particle's own pose, and (t, 3) small shifts that stay within a reach."""
     count = grid.up_to(shell)
     noise = variance[grid.shell[:count]]
-    transformed, waves = grid.transform(reference), grid.phases(shifts_vx)[:, :count]
+    transformed, waves = grid.transform(reference), grid.phases(shifts_vx, count)
     sums, explained = grid.empty(), torch.zeros(grid.shells + 1)
     steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for part in _parts(len(spectra), _NEARBY_VALUES // (count * len(turns))):

@@ -52,12 +52,14 @@ class FourierGrid:
         flat = values.reshape(-1, values.shape[-1]).sum(dim=0)
         return torch.zeros(self.shells + 1).index_add_(0, self.shell[: len(flat)], flat)
 
-    def spectra(self, boxes: Tensor) -> Tensor:
-        """(n, b, b, b) boxes, of this grid's size or larger and binned by leaving out high frequencies → (n, f)."""
-        size = boxes.shape[-1]
-        transformed: Tensor = torch.fft.fftn(torch.fft.ifftshift(boxes, dim=(1, 2, 3)), dim=(1, 2, 3))
-        z, y, x = (self.k.long() % size).unbind(1)
-        return transformed[:, z, y, x] * (self.box_vx / size) ** 3
+    def spectra(self, boxes: Tensor, count: int | None = None) -> Tensor:
+        """(n, b, b, b) boxes, of this grid's size or larger and binned by leaving out high frequencies → (n, f′), the
+        first `count` frequencies or all."""
+        size, k = boxes.shape[-1], self.k[:count]
+        z, y, x = (k.long() % size).unbind(1)  # x is never negative
+        transformed: Tensor = torch.fft.rfftn(boxes, dim=(1, 2, 3))[:, z, y, x]
+        angle = 2 * math.pi * (size // 2) / size * k.sum(dim=1)  # of the middle voxel from the first
+        return transformed * torch.polar(torch.full_like(angle, (self.box_vx / size) ** 3), angle)
 
     def volume(self, volume: Tensor) -> Tensor:
         """(s, s, s), of this grid's size or larger, binned by leaving out high frequencies → (b, b, b)."""
@@ -76,9 +78,10 @@ class FourierGrid:
         found: Tensor = weights[z % size, y % size, x]
         return found
 
-    def phases(self, shifts_vx: Tensor) -> Tensor:
-        """(…, 3) zyx → (…, f) factors that bring what lies `shifts_vx` from the middle into the middle."""
-        angle = 2 * math.pi / self.box_vx * (shifts_vx @ self.k.T)
+    def phases(self, shifts_vx: Tensor, count: int | None = None) -> Tensor:
+        """(…, 3) zyx → (…, f′) factors that bring what lies `shifts_vx` from the middle into the middle, of the first
+        `count` frequencies or all."""
+        angle = 2 * math.pi / self.box_vx * (shifts_vx @ self.k[:count].T)
         return torch.polar(torch.ones_like(angle), angle)
 
     def transform(self, volume: Tensor) -> Tensor:

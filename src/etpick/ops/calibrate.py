@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtr
 
 from etpick.types import FloatArray
 
 _EDGE: Final = 1e-6
 _PRIOR: Final = 0.5  # pulls each class's offset towards the common one; a dozen picks outweigh it
 _FEWEST_SCORES: Final = 40  # of a histogram in which two groups could show
+_SQRT_TAU: Final = math.sqrt(2 * math.pi)
 _WIDTH_PRIOR: Final = 20.0  # keeps the false places' logits about one unit wide
 _SLOPE_PRIOR: Final = 0.5  # of its logarithm: few picks, or picks that may be right without a label, would want a step
 _WEIGHT_PRIOR: Final = 1.0  # the evidence of averages weighs about as much as the logit of the raw score, or less
@@ -132,7 +133,7 @@ def fit_histogram(raw: FloatArray) -> Calibration | None:
 
     def parts(v: FloatArray) -> tuple[FloatArray, FloatArray]:
         width, left, right = np.exp(v[1]), np.exp(v[3]), np.exp(v[4])
-        noise = norm.pdf(x, v[0], width) / norm.sf(lowest, v[0], width)
+        noise = np.exp(-(((x - v[0]) / width) ** 2) / 2) / (width * _SQRT_TAU * ndtr((v[0] - lowest) / width))
         steps = np.where(x < v[2], (v[2] - x) / left, (x - v[2]) / right)
         return expit(-v[5]) * noise, expit(v[5]) * np.exp(-steps) / (left + right)
 
