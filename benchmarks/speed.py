@@ -33,7 +33,9 @@ from etpick.checkpoint import Model, make_network, save_model
 from etpick.compiled import OpenVinoEngine, graph_of
 from etpick.config import PickingConfig, recipe
 from etpick.data import open_volume
+from etpick.decision import Decision
 from etpick.engine import TorchEngine, keeping_memory
+from etpick.exclusion import find_zones
 from etpick.inference import Scores, choose_tile, find, plan_for, predict
 from etpick.io.mrc import write_mrc
 from etpick.io.picks import write_picks
@@ -87,8 +89,11 @@ def run(path: Path, picker: Picker, out: Path) -> dict[str, float]:
     with keeping_memory():
         slabs = watch.watched(predict(volume, engine, plan))
         candidates = find(slabs, -(-volume.shape[0] // engine.stride), picker.finder)
-    picks = picker.decision(candidates)
+    chosen = picker.decision.one_each(candidates)
     watch.lap("peaks")
+    zones = find_zones(tomogram, picker.config, None)
+    picks = Decision.keep(*picker._looked_at_again(volume, zones, picker.decision, chosen))
+    watch.lap("second look")
     for suffix in ("csv", "star"):
         write_picks(out / f"picks.{suffix}", picks, overwrite=True)
     watch.lap("write")
@@ -97,6 +102,7 @@ def run(path: Path, picker: Picker, out: Path) -> dict[str, float]:
         "tiles": len(plan),
         "voxels read per voxel": plan.voxels_read / VOXELS,
         "candidates": len(candidates.raw),
+        "looked at again": int(picker.averages.worth_a_look(chosen, picker.decision).sum()) if picker.averages else 0,
         "picks": len(picks),
     }
 
@@ -181,7 +187,7 @@ def untrained_paper(model: Model, folder: Path) -> Path:
     """The published network with fresh weights: as fast as a trained one."""
     config = recipe("paper")
     weights = make_network(config, len(model.classes)).state_dict()
-    save_model(replace(model, config=config, weights=weights), folder)
+    save_model(replace(model, config=config, weights=weights, averages=None), folder)
     return folder
 
 
