@@ -18,7 +18,7 @@ LAYERS = [
     {"assessment"},
     {"compiled"},
     {"data", "exclusion"},
-    {"inference", "hard", "placement"},
+    {"inference", "hard", "placement", "boxes"},
     {"decision"},
     {"class_averages"},
     {"checkpoint", "conversion", "doctor", "partial", "preparation", "inspection"},

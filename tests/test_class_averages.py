@@ -14,17 +14,9 @@ from balls import CLASSES, QUICK, balls, dataset
 from etpick.averaging.expectation import Poses, noise_alone, weigh
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
+from etpick.boxes import Boxes, boxes_of, read_boxes
 from etpick.checkpoint import load_model, load_state, save_model
-from etpick.class_averages import (
-    Boxes,
-    ClassAverages,
-    Trust,
-    are_no_hopeless_cases,
-    boxes_of,
-    load_averages,
-    noise_of,
-    save_averages,
-)
+from etpick.class_averages import ClassAverages, Trust, are_no_hopeless_cases, load_averages, save_averages
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
 from etpick.decision import Decision, uncalibrated
@@ -98,7 +90,7 @@ def judge(averages, tomogram, particles, candidates):
 @pytest.mark.parametrize("scale", [1.0, 2.0], ids=["small", "binned"])
 def test_averages_tell_classes_apart_and_find_centres_in_another_tomogram(averages, scale, monkeypatch):
     if scale > 1:
-        monkeypatch.setattr("etpick.class_averages._LARGEST_VX", 20)
+        monkeypatch.setattr("etpick.boxes._LARGEST_VX", 20)
         averages = averages_of(scale)
     tomogram, particles = shapes(1, scale=scale)
     trusted = judge(averages, tomogram, particles, picks_of(particles, scale, np.random.default_rng(0)))
@@ -174,7 +166,7 @@ def test_waves_that_were_not_measured_are_left_out_and_the_others_are_evened():
     waves[np.abs(z) > np.tan(np.deg2rad(50)) * np.abs(x)] = 0
     waves *= np.where(np.abs(z) > np.abs(x) / 2, 0.5, 1.0)
     tomogram = Tomogram(np.fft.ifftn(waves).real.astype(np.float32), 10.0)
-    [(_, factor)] = noise_of(open_volume(tomogram, 10.0, recipe()), [boxes])
+    factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
     k = boxes.grid.k[:, [0, 2]].abs()
     angle = torch.rad2deg(torch.atan2(k[:, 0], k[:, 1]))
     outer = k.norm(dim=1) > 7
@@ -188,8 +180,24 @@ def test_white_noise_is_left_as_it_is():
     tomogram = Tomogram(np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32), 10.0)
     kinds = boxes_of([15.0, 25.0, 15.1])  # the wider ones are binned
     assert kinds[0] is kinds[2]
-    for boxes, factor in noise_of(open_volume(tomogram, 10.0, recipe()), kinds):
+    for boxes in kinds:
+        factor = boxes.noise_of(open_volume(tomogram, 10.0, recipe()))
         assert factor[boxes.grid.shell > 2].mean() == pytest.approx(1, abs=0.05)
+
+
+def test_boxes_read_at_once_are_those_read_alone(monkeypatch):
+    monkeypatch.setattr("etpick.boxes._AT_ONCE_VX", 30_000)  # some two boxes
+    rng = np.random.default_rng(0)
+    volume = open_volume(Tomogram(rng.normal(size=(40, 48, 48)).astype(np.float32), 10.0), 10.0, recipe())
+    places = rng.uniform(0, 40, (12, 3))
+    kinds = boxes_of([6.0, 13.0, 25.0])  # the last are binned
+    factors = {b: torch.rand(b.waves) for b in kinds}
+    wanted = {b: rng.random(12) < 0.5 for b in kinds}
+    wanted[kinds[0]] |= ~np.any(list(wanted.values()), axis=0)
+    for boxes, values in read_boxes(volume, places, factors, wanted).items():
+        alone = boxes.read(volume, places[wanted[boxes]], factors[boxes])
+        assert torch.allclose(values, alone.values, atol=1e-3)
+        assert len(values) == wanted[boxes].sum() > 0
 
 
 def test_weights_follow_what_tells_the_classes():

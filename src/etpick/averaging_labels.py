@@ -20,14 +20,8 @@ from torch import Tensor
 from etpick.averaging.expectation import Poses, Spectra
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging.refine import Refiner
-from etpick.class_averages import (
-    Boxes,
-    ClassAverages,
-    Trust,
-    are_no_hopeless_cases,
-    boxes_of,
-    noise_of,
-)
+from etpick.boxes import Boxes, boxes_of
+from etpick.class_averages import ClassAverages, Trust, are_no_hopeless_cases
 from etpick.data import Source
 from etpick.decision import Decision, Validation, validate
 from etpick.evaluation.matching import Matches, match, radii_vx
@@ -64,11 +58,12 @@ def average_labels(
     """
     found: list[Tensor] = []
     kinds = boxes_of(widths_vx.tolist())
-    noise = [{b.edge_vx: factor for b, factor in noise_of(source.volume, kinds)} for source in sources]
+    noise: dict[Boxes, list[Tensor]] = {}
     for number, (width, boxes) in enumerate(zip(widths_vx.tolist(), kinds, strict=True)):
         on_class(number)
-        factors = [factor[boxes.edge_vx] for factor in noise]
-        spectra = read_labels(sources, number, factors, boxes, np.random.default_rng((seed, number)))
+        if boxes not in noise:
+            noise[boxes] = [boxes.noise_of(source.volume) for source in sources]
+        spectra = read_labels(sources, number, noise[boxes], boxes, np.random.default_rng((seed, number)))
         found.append(average(spectra, boxes, width / boxes.scale, seed))
     return ClassAverages(tuple(found), tuple(widths_vx.tolist()))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -23,26 +22,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from etpick.averaging.expectation import Spectra, weigh
-from etpick.averaging.grid import FourierGrid
 from etpick.averaging.rotations import evenly_spaced
+from etpick.boxes import SHORTEST_VX, Boxes, boxes_of, read_boxes
 from etpick.data import Readable
 from etpick.decision import Decision
 from etpick.errors import ModelError
 from etpick.inference import Candidates
 from etpick.io.atomic import atomic_write
 from etpick.ops.calibrate import Calibration
-from etpick.types import Box, FloatArray
+from etpick.types import FloatArray
 
 FILE: Final = "averages.safetensors"
-_BOX: Final = 1.6  # edge of a box in diameters of the particle …
-_ROOM_VX: Final = 10.0  # … and how much wider than it a box is at least: for shifts, and to fade
-_LARGEST_VX: Final = 32  # larger boxes are binned to it
-_TAPER_VX: Final = 4  # over which boxes fade at their faces
-_SHORTEST_VX: Final = 3.5  # wave, in voxels of the grid; finer ones tell classes apart no better
-_AT_ONCE_VX: Final = 2**22  # of boxes
-_CANDIDATES_AT_ONCE: Final = 5000
-_PROBES: Final = 200  # boxes at random places by which a tomogram's noise is measured
-_DARK: Final = 0.15  # of the power of its shell's strong quarter: a wave with less was not measured (missing wedge)
+_CANDIDATES_AT_ONCE: Final = 2500  # whose boxes of all classes are held
 _REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid …
 _REACH: Final = 1 / 3  # … and in diameters
 _FINEST_DEG: Final = 20.0  # between orientations
@@ -146,17 +137,24 @@ class ClassAverages:
         tried = share >= np.minimum(_UNLIKELY, share.max(axis=1, keepdims=True))
         evidence = np.full(chances.shape, np.inf)
         places = np.repeat(positions[:, None], chances.shape[1], axis=1)
+        if not len(positions):
+            return evidence, places
         boxes = boxes_of(self.widths_vx)
-        factors = {b.edge_vx: factor[: b.waves] for b, factor in noise_of(volume, boxes)}
+        used = [b for b, asked in zip(boxes, tried.any(axis=0), strict=True) if asked]
+        factors = {b: b.noise_of(volume)[: b.waves] for b in dict.fromkeys(used)}
         for start in range(0, len(positions), _CANDIDATES_AT_ONCE):
             part = slice(start, start + _CANDIDATES_AT_ONCE)
-            for kind, values, rows in read_boxes(volume, positions[part], boxes, factors, tried[part]):
-                for number, own in enumerate(tried[part][rows].T):
-                    if boxes[number] is kind and own.any():
-                        seen = kind.spectra(values[torch.from_numpy(own)], factors[kind.edge_vx])
-                        found, off = self._weigh(number, kind, seen)
-                        evidence[start + rows[own], number] = found
-                        places[start + rows[own], number] += off
+            wanted = {b: tried[part][:, [other is b for other in boxes]].any(axis=1) for b in factors}
+            read = read_boxes(volume, positions[part], factors, wanted)
+            for number, kind in enumerate(boxes):
+                own = tried[part, number]
+                if not own.any():
+                    continue
+                values = read[kind][torch.from_numpy(own[wanted[kind]])]
+                found, off = self._weigh(number, kind, kind.particles(values, factors[kind]))
+                rows = start + np.flatnonzero(own)
+                evidence[rows, number] = found
+                places[rows, number] += off
         return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), places
 
     def _weigh(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
@@ -178,108 +176,7 @@ def are_no_hopeless_cases(candidates: Candidates, decision: Decision) -> NDArray
 
 def angle_deg(width_vx: float) -> float:
     """Between orientations: the rim moves by the shortest wave; of wide particles, which are plain to see, by more."""
-    return max(_FINEST_DEG, math.degrees(_SHORTEST_VX / width_vx))
-
-
-class Boxes:
-    """How subtomograms are read around places, for particles of a width in working voxels.
-
-    edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
-    grid's. waves: how many of the grid's tell classes apart, those up to last_shell. variance: (shells + 1,) of the
-    real and of the imaginary part of white noise of σ 1 in such a box.
-    """
-
-    def __init__(self, width_vx: float) -> None:
-        self.edge_vx = 2 * math.ceil(max(_BOX * width_vx, width_vx + _ROOM_VX) / 2)
-        self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX))
-        self.scale = self.edge_vx / self.grid.box_vx
-        self.last_shell = min(self.grid.shells, math.floor(self.grid.box_vx / _SHORTEST_VX))
-        self.waves = self.grid.up_to(self.last_shell)
-        axis = np.arange(self.edge_vx)
-        ramp = np.minimum(axis + 0.5, self.edge_vx - 0.5 - axis) / _TAPER_VX
-        fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float()
-        self._window = fade[:, None, None] * fade[:, None] * fade
-        self.variance = torch.full((self.grid.shells + 1,), self.edge_vx**3 / 2 / self.scale**6)
-        self.kept = float((self._window**2).mean())
-
-    def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
-        """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
-        [(_, values, _)] = read_boxes(
-            volume, positions, [self], {self.edge_vx: factor}, np.ones((len(positions), 1), bool)
-        )
-        return self.spectra(values, factor)
-
-    def spectra(self, values: Tensor, factor: Tensor) -> Spectra:
-        """Whitened spectra, with the factor that whitened them."""
-        return Spectra(values, factor[None], torch.zeros(len(values), dtype=torch.long), self.kept)
-
-    def transformed(self, blocks: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
-        """(n, e, e, e) voxels, in whose middles but for (n, 3) working voxels particles lie → (n, f′) their spectra,
-        as many waves as the factor has, times it."""
-        off = torch.from_numpy(off_vx / self.scale).float()
-        values = self.grid.spectra(blocks * self._window, len(factor))
-        return values * (self.grid.phases(off, len(factor)) * factor)
-
-    def evening(self, power: Tensor) -> Tensor:
-        """(f,) factor that gives each wave the power that white noise of σ 1 has; 0 where a tilt series measured
-        nothing. power: (f,) of boxes at random places."""
-        grid = self.grid
-        strong = torch.stack([power[grid.shell == s].quantile(0.75) for s in range(1, grid.shells + 1)])
-        limit = _DARK * strong[grid.shell - 1]
-        return torch.where(power > limit, (2 * self.kept * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
-
-
-def boxes_of(widths_vx: Sequence[float]) -> list[Boxes]:
-    """Of each class, the same for those that have boxes of one size."""
-    kinds: dict[int, Boxes] = {}
-    return [kinds.setdefault(b.edge_vx, b) for b in map(Boxes, widths_vx)]
-
-
-def noise_of(volume: Readable, boxes: Sequence[Boxes]) -> list[tuple[Boxes, Tensor]]:
-    """Each kind of boxes, and the factor (f,) that evens a tomogram's noise in them, measured at random places."""
-    rng, largest = np.random.default_rng(0), max(b.edge_vx for b in boxes)
-    room = np.maximum(np.array(volume.shape) - largest, 0)
-    middles = rng.integers(0, room + 1, (_PROBES, 3)) + largest // 2
-    plain = {b.edge_vx: torch.ones(len(b.grid.k)) for b in boxes}
-    everywhere = np.ones((_PROBES, len(boxes)), bool)
-    read = read_boxes(volume, middles.astype(float), boxes, plain, everywhere)
-    return [(b, b.evening((values.abs() ** 2).mean(dim=0))) for b, values, _ in read]
-
-
-def read_boxes(
-    volume: Readable, positions: FloatArray, boxes: Sequence[Boxes], factors: Mapping[int, Tensor],
-    wanted: NDArray[np.bool_],
-) -> list[tuple[Boxes, Tensor, NDArray[np.intp]]]:  # fmt: skip
-    """Spectra around places (n, 3) of a volume, these in the middle to a fraction of a voxel, times the factors.
-
-    boxes: of each class. wanted: (n, c) which of them at which place. Of each kind of boxes: itself, the spectra
-    (m, f′), and the rows (m,) of their places. Voxels are read once for all kinds.
-    """
-    kinds = {b.edge_vx: b for b in boxes}
-    of_kind = {e: np.asarray(wanted[:, [b.edge_vx == e for b in boxes]].any(axis=1)) for e in kinds}
-    edges: NDArray[np.intp] = np.stack([np.where(asked, edge, 0) for edge, asked in of_kind.items()]).max(axis=0)
-    middles = np.rint(positions).astype(int)
-    found = {e: [torch.zeros(0, len(factors[e]), dtype=torch.complex64)] for e in kinds}
-    batch = np.cumsum(edges**3) // _AT_ONCE_VX
-    for rows in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(batch)) + 1):
-        read = [_cube(volume, middle, edge) for middle, edge in zip(middles[rows].tolist(), edges[rows], strict=True)]
-        for edge, kind in kinds.items():
-            asked = np.flatnonzero(of_kind[edge][rows])
-            if len(asked):
-                blocks = torch.from_numpy(np.stack([_inner(read[i], edge) for i in asked]))
-                off = (positions - middles)[rows[asked]]
-                found[edge].append(kind.transformed(blocks, off, factors[edge]))
-    return [(kinds[e], torch.cat(values), np.flatnonzero(of_kind[e])) for e, values in found.items()]
-
-
-def _cube(volume: Readable, middle: Sequence[int], edge: int) -> NDArray[np.float32]:
-    (z, y, x), half = middle, int(edge) // 2
-    return volume.read(Box((z - half, y - half, x - half), (z + half, y + half, x + half)))
-
-
-def _inner(block: NDArray[np.float32], edge: int) -> NDArray[np.float32]:
-    inner = slice((len(block) - edge) // 2, (len(block) + edge) // 2)
-    return block[inner, inner, inner]
+    return max(_FINEST_DEG, math.degrees(SHORTEST_VX / width_vx))
 
 
 def save_averages(averages: ClassAverages, folder: Path) -> None:

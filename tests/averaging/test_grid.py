@@ -91,6 +91,18 @@ def test_a_larger_box_is_binned() -> None:
     assert torch.equal(large.volume(smooth), smooth)
 
 
+@pytest.mark.parametrize("size", [9, 12])
+def test_spectra_are_those_about_the_middle_voxel(size: int) -> None:
+    grid = FourierGrid(size)
+    volume = torch.randn(1, size, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    axis = torch.arange(size) - size // 2
+    places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3).double()
+    waves = torch.exp(-2j * np.pi / size * (places @ grid.k.double().T))
+    expected = volume.reshape(1, -1).to(waves.dtype) @ waves
+    assert torch.allclose(grid.spectra(volume), expected, atol=1e-4)
+    assert torch.equal(grid.spectra(volume, 20), grid.spectra(volume)[:, :20])
+
+
 def test_particles_at_their_poses_average_to_the_volume(grid: FourierGrid) -> None:
     volume = handed_particle(BOX_VX)
     spectra, poses = simulated(60, grid, volume, noise=0.1)

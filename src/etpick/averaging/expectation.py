@@ -20,12 +20,11 @@ from etpick.averaging.grid import FourierGrid, lattice
 
 _COLUMNS = 4096  # shifts × particles scored at once …
 _SCORES = 2**25  # … and these times rotations
-_WEIGHED = 2**20  # poses × particles weighed at once, few enough to stay near the processor
+_WEIGHED = 2**20  # coarse poses × particles weighed at once, few enough to stay near the processor
 _LONGER = 0.75  # of the shells: the longer waves, by which the likeliest rotations are found …
 _LONGER_SHELLS = 3  # … at least so many shells of them …
-_WIDE_VX = 1.3  # … at shifts so far apart
+_COARSE_VX = 1.3  # … at shifts so far apart
 _LIKELIEST = 64  # rotations tried with all waves
-_LEAST_LEFT = 1e-26
 _LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
 _NEARBY_VALUES = 2**22  # complex values read at once where each particle has its own rotations
@@ -143,39 +142,35 @@ def weigh(
 
     Shifts within a reach are as likely beforehand as a normal distribution of σ `spread_vx` along each axis makes them.
 
-    All rotations are tried at few shifts with the longer waves, and the likeliest again at all shifts with all waves
-    (after the adaptive expectation of Scheres 2012). The others count with what the longer waves said: how much
-    likelier than noise more waves of nothing but noise would make them is 1 on average.
+    All rotations are tried at few shifts with the longer waves, the likeliest again at all shifts with all waves (after
+    the adaptive expectation of Scheres 2012). The others are taken to gain by the latter what the likeliest gain, as
+    they do where particles are round; where they are not, the likeliest have nearly all the chance.
     """
-    count, some = grid.up_to(shell), grid.up_to(max(_LONGER_SHELLS, round(_LONGER * shell)))
+    count = grid.up_to(shell)
+    longer = grid.up_to(min(shell, max(_LONGER_SHELLS, round(_LONGER * shell))))
     turned = _read_all(grid, reference, rotations, count)
     weight = spectra.measured[0, :count] / variance[grid.shell[:count]]
     power = turned.abs() ** 2 * (0.5 * spectra.measured[0, :count] * weight)
-    rows = _real(turned * weight)
-    first, penalty = rows[:, : 2 * some].T.contiguous(), power.sum(dim=1)
-    first_penalty = power[:, :some].sum(dim=1)
-    shifts, wide = (lattice(reach_vx, step) for step in (1.0, _WIDE_VX))
-    waves, wide_waves = grid.phases(shifts, count), grid.phases(wide, some)
-    likely, wide_likely = (
-        torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) - math.log(len(rotations))
-        for t in (shifts, wide)
-    )
-    places, best = torch.cat([shifts, wide]), min(_LIKELIEST, len(rotations))
+    rows, penalty = _real(turned * weight), power.sum(dim=1)
+    longer_rows, longer_penalty = rows[:, : 2 * longer].T.contiguous(), power[:, :longer].sum(dim=1)
+    shifts, coarse = lattice(reach_vx, 1.0), lattice(reach_vx, _COARSE_VX)
+    waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
+    likely, coarse_likely = (torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) for t in (shifts, coarse))
+    tried = min(_LIKELIEST, len(rotations))
     evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
-    for part in _parts(len(spectra), _WEIGHED // (len(wide) * len(rotations))):
+    at_once = min(_WEIGHED // (len(coarse) * len(rotations)), _NEARBY_VALUES // (tried * count))
+    for part in _parts(len(spectra), at_once):
         values = spectra.values[part, None, :count]
-        columns = _real(values[:, :, :some] * wide_waves).flatten(0, 1)
-        scores = torch.addmm(-first_penalty, columns, first).reshape(len(part), len(wide), -1)  # (p, t, r)
-        highest = scores.amax(dim=2, keepdim=True)
-        chance = scores.sub_(highest).clamp_(min=_LEAST_LOGARITHM).exp_()
-        over_shifts = (chance * (highest + wide_likely[:, None]).softmax(dim=1)).sum(dim=1)
-        chosen = over_shifts.topk(best, dim=1).indices
-        left = chance.sum(dim=2) - chance.gather(2, chosen[:, None].expand(-1, len(wide), -1)).sum(dim=2)
-        rest = highest[:, :, 0] + left.clamp(min=_LEAST_LEFT).log() + wide_likely
-        scores = _real(values * waves) @ rows[chosen].transpose(1, 2) - penalty[chosen][:, None]
-        of_shift = torch.cat([scores.logsumexp(dim=2) + likely, rest], dim=1)
-        evidence.append(of_shift.logsumexp(dim=1))
-        means.append(of_shift.softmax(dim=1) @ places)
+        columns = _real(values[:, :, :longer] * coarse_waves).flatten(0, 1)
+        scores = torch.addmm(-longer_penalty, columns, longer_rows).reshape(len(part), len(coarse), -1)
+        scores += coarse_likely[:, None]
+        scores -= scores.amax(dim=(1, 2), keepdim=True)
+        chance = scores.clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)  # (p, r)
+        share, likeliest = (chance / chance.sum(dim=1, keepdim=True)).topk(tried, dim=1)
+        scores = _real(values * waves) @ rows[likeliest].transpose(1, 2) - penalty[likeliest][:, None]  # (p, t, r′)
+        of_shift = scores.logsumexp(dim=2) + likely
+        evidence.append(of_shift.logsumexp(dim=1) - share.sum(dim=1).log() - math.log(len(rotations)))
+        means.append(of_shift.softmax(dim=1) @ shifts)
     return torch.cat(evidence), torch.cat(means)
 
 
