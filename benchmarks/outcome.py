@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from common import REPORTED, phantom_classes
-from etpick.evaluation.curves import Curves, greedy_hits, precision_recall
-from etpick.evaluation.matching import radii_vx
+from etpick.evaluation.curves import Curves, best_threshold, precision_recall
 from etpick.evaluation.metrics import Evaluation, evaluate
 from etpick.types import ParticleClass, Particles
 
@@ -93,13 +92,8 @@ def fit_limits(found: Particles, truth: Particles, classes: Sequence[ParticleCla
     """One threshold for all classes, as etpick has, with the best localisation F1; for scores that are no chances."""
     names = [c.name for c in classes]
     truth = truth.select(np.isin(truth.classes, names))
-    located = greedy_hits(found, truth, radii_vx(truth, classes, SPACING_A))
-    scores = scores_of(found)
-    order = np.argsort(-scores, kind="stable")
-    levels = scores[order]
-    last = np.append(levels[1:] < levels[:-1], True)[: len(levels)]  # of those with equal scores, which stay together
-    f1 = np.where(last, 2 * np.cumsum(located[order]) / (np.arange(len(order)) + 1 + len(truth)), 0)
-    return dict.fromkeys(names, float(levels[f1.argmax()]) if len(f1) else 0.0)
+    limit = best_threshold(precision_recall([found], [truth], classes, SPACING_A).localisation, alpha=1.0)
+    return dict.fromkeys(names, 0.0 if limit is None else limit)
 
 
 def figures(outcome: Outcome, truth: Particles) -> dict[str, Any]:
