@@ -33,7 +33,7 @@ from etpick.ops.calibrate import Calibration
 from etpick.types import FloatArray
 
 FILE: Final = "averages.safetensors"
-_CANDIDATES_AT_ONCE: Final = 2500  # whose boxes of all classes are held
+_CANDIDATES_AT_ONCE: Final = 10_000  # whose boxes of all classes are held, some 20 kB each with thirteen of them
 _REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid …
 _REACH: Final = 1 / 3  # … and in diameters
 _FINEST_DEG: Final = 20.0  # between orientations
