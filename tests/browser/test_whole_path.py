@@ -184,28 +184,33 @@ def curate(page, server, folder):
 def drag_the_line(page, folder):
     """Move the threshold by the line in the histogram, a tenth of the chart to the right; once more where the chart was
     drawn anew under the hand, as whoever drags it would."""
-    for _ in range(5):
-        before = kept_as_shown(page, folder)
-        x, y, width = the_line(page, before)
+    before = kept_as_shown(page, folder)
+    moved = f"{SLIDER} > {before + 0.05}"
+    for _ in range(4):
+        x, y, chart = the_line(page)
+        to = chart["x"] + (before + 0.1) * chart["width"]
         page.mouse.move(x, y)
         page.mouse.down()
-        page.mouse.move(x + width / 20, y)
-        page.mouse.move(x + width / 10, y)
+        page.mouse.move((x + to) / 2, y)
+        page.mouse.move(to, y)
         page.mouse.up()
-        page.wait_for_timeout(2000)
-        if page.evaluate(f"{SLIDER} > {before + 0.05}"):
+        for _ in range(50):
+            if page.evaluate(moved):
+                break
+            page.wait_for_timeout(200)
+        if page.evaluate(moved):
             break
     assert before + 0.05 < kept_as_shown(page, folder) < before + 0.15
 
 
-def the_line(page, threshold):
-    """Where the line in the histogram is, and how wide the chart."""
+def the_line(page):
+    """Where the line in the histogram is, and the chart, once it is where the slider is."""
     for _ in range(200):  # the chart follows the slider, and while it is drawn anew its parts have no place
         line, chart = (page.locator(name).first.bounding_box() for name in (".shapelayer path", ".nsewdrag"))
         if line and chart:
             x, y = line["x"] + line["width"] / 2, line["y"] + line["height"] / 2
-            if abs(x - chart["x"] - threshold * chart["width"]) < 4:
-                return x, y, chart["width"]
+            if abs(x - chart["x"] - page.evaluate(SLIDER) * chart["width"]) < 4:
+                return x, y, chart
         page.wait_for_timeout(200)
     raise AssertionError("the line in the histogram is not at the slider's threshold")
 
