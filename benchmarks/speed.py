@@ -90,8 +90,8 @@ def run(path: Path, picker: Picker, out: Path) -> dict[str, float]:
         slabs = watch.watched(predict(volume, engine, plan))
         candidates = find(slabs, -(-volume.shape[0] // engine.stride), picker.finder)
     chosen = picker.decision.one_each(candidates)
-    watch.lap("peaks")
     zones = find_zones(tomogram, picker.config, None)
+    watch.lap("peaks")
     picks = Decision.keep(*picker._looked_at_again(volume, zones, picker.decision, chosen))
     watch.lap("second look")
     for suffix in ("csv", "star"):

@@ -31,7 +31,7 @@ class Boxes:
 
     edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
     grid's. waves: how many of the grid's tell classes apart, those up to last_shell. variance: (shells + 1,) of the
-    real and of the imaginary part of white noise of σ 1 in such a box.
+    real and of the imaginary part of white noise of σ 1 in such a box. kept: as in `Spectra`.
     """
 
     def __init__(self, width_vx: float) -> None:

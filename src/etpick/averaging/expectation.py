@@ -214,7 +214,7 @@ def search_nearby(
         rotations = own.rotations[:, None] @ turns  # (p, r, 3, 3)
         turned = grid.read(transformed, rotations.reshape(-1, 3, 3), count).reshape(len(part), len(turns), -1)
         measured = spectra.measured[spectra.group[part], :count]
-        middle = spectra.values[part, :count] * grid.phases(own.shifts_vx)[:, :count] * measured
+        middle = spectra.values[part, :count] * grid.phases(own.shifts_vx, count) * measured
         shifted = middle[:, None] * waves  # (p, t, f)
         power = turned.abs() ** 2
         penalty = 0.5 * torch.einsum("prf,pf->pr", power, measured**2 / noise)
@@ -259,7 +259,7 @@ def correlations(spectra: Spectra, grid: FourierGrid, reference: Tensor, poses: 
     for part in _parts(len(spectra), _NEARBY_VALUES // count):
         measured = spectra.measured[spectra.group[part], :count]
         expected = grid.read(transformed, poses.rotations[part], count) * measured
-        found = (spectra.values[part] * grid.phases(poses.shifts_vx[part]))[:, :count] * (measured != 0)
+        found = spectra.values[part, :count] * grid.phases(poses.shifts_vx[part], count) * (measured != 0)
         product = (expected.conj() * found).real.sum(dim=1)
         yield from (product / (expected.norm(dim=1) * found.norm(dim=1)).clamp(min=1e-12)).tolist()
 
