@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from hypothesis import settings
 # machines differ: no test asserts a time; a landing must not hang on the luck of the draw
 settings.register_profile("etpick", deadline=None, derandomize="CI" in os.environ, max_examples=50)
 settings.load_profile("etpick")
+
+# a shell that starts tests in the background has them ignore Ctrl-C, and so would the programs they start and interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = (
     "e2e/test_command_line.py", "test_engines.py", "test_training.py", "browser/test_whole_path.py",
