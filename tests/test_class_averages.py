@@ -236,30 +236,32 @@ def test_with_few_labels_no_averages_are_made_and_that_is_said():
     assert any("too few labels (large" in m and "of 20)" in m for m in said)
 
 
-class StopAtMessage:
-    """Asks to stop when a message with some words has come."""
-
-    def __init__(self, words):
-        self.words, self.said = words, []
-
-    def __call__(self):
-        return any(self.words in m for m in self.said)
-
-
-def test_training_ends_with_averages_and_one_stopped_there_goes_on_there(tmp_path, monkeypatch):
+def test_training_makes_averages_first_and_one_that_is_stopped_then_or_later_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("etpick.averaging_labels.FEWEST", 5)
     for name in ("_START_ITERATIONS", "_COMMON_ITERATIONS"):
         monkeypatch.setattr(f"etpick.averaging.refine.{name}", 1)
-    config, stop = recipe(**QUICK, steps=2), StopAtMessage("averaging the labels of small, 2 of 2")
+    config, said = recipe(**QUICK, steps=2), []
+
+    def train(stop=lambda: False, **options):
+        said.clear()
+        return train_model(
+            dataset(), config, tmp_path, on_progress=lambda p: said.append(p.message), should_stop=stop, **options
+        )
+
     with pytest.raises(Interrupted, match=r"stopped while averaging.*--resume"):
-        train_model(dataset(), config, tmp_path, on_progress=lambda p: stop.said.append(p.message), should_stop=stop)
-    assert load_state(tmp_path)[1]["step"] == 2
-    assert load_model(tmp_path).averages is None
-    model = train_model(dataset(), config, tmp_path, resume=True)
+        train(stop=lambda: any("averaging the labels of small, 2 of 2" in m for m in said))
+    assert load_state(tmp_path)[1]["step"] == 0
+    with pytest.raises(Interrupted, match=r"stopped after step 1 of 2"):
+        train(stop=lambda: said[-1] == "", resume=True)
+    assert any("averaging" in m for m in said)
+    model = train(resume=True)
+    assert not any("averaging" in m for m in said)  # those of the state are judged
     assert isinstance(model.averages, ClassAverages)
     assert all(map(torch.equal, load_model(tmp_path).averages.references, model.averages.references))
     assert "averages of the classes" in model.lines()[-1]
     assert not (tmp_path / "state.safetensors").exists()
+    at_once = train_model(dataset(), config)
+    assert all(map(torch.equal, at_once.averages.references, model.averages.references))
     without = train_model(dataset(), recipe(**QUICK, steps=2, averages=False))
     assert without.averages is None
     assert all(torch.equal(value, model.weights[name]) for name, value in without.weights.items())
@@ -271,8 +273,8 @@ def trained(tmp_path_factory):
     return train_model(dataset(), recipe(**QUICK, steps=30, averages=False), folder)
 
 
-def with_averages(trained, tmp_path, monkeypatch):
-    """The model with averages of which the smaller class looks like what lies beside a ball.
+def with_averages(trained, tmp_path, monkeypatch, number=1):
+    """The model with averages of which that of one class looks like what lies beside a ball.
 
     Only candidates with a score of 0.2 are worth a look.
     """
@@ -280,8 +282,8 @@ def with_averages(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("etpick.class_averages._RULED_OUT", 0.2)
     monkeypatch.setattr("etpick.class_averages._AS_MANY", 0)
     references = [torch.zeros((Boxes(c.diameter_A / 10).grid.box_vx,) * 3) for c in CLASSES]
-    middle = len(references[1]) // 2
-    references[1][middle - 1 : middle + 2, middle - 1 : middle + 2, middle + 1 : middle + 4] = -1
+    middle = len(references[number]) // 2
+    references[number][middle - 1 : middle + 2, middle - 1 : middle + 2, middle + 1 : middle + 4] = -1
     averages = ClassAverages(
         tuple(references), tuple(c.diameter_A / 10 for c in CLASSES), trust=Trust(0.0, 1.0), moves=True,
         calibration=Calibration(1.0, (0.0, 0.0), weight=0.5), thresholds=(0.3, 0.3),
@@ -291,9 +293,11 @@ def with_averages(trained, tmp_path, monkeypatch):
 
 
 def looking(trained, tmp_path, monkeypatch, **options):
-    """A tomogram's picks without and with those averages."""
-    model, tomogram = with_averages(trained, tmp_path, monkeypatch), balls(9)[0]
-    return [Picker(model, averages=way, **options)(tomogram) for way in (False, True)]
+    """A tomogram's picks without and with those averages, the class that has one being the rarer without."""
+    plain = Picker(trained, **options)(balls(9)[0])
+    counts = [(plain.all.classes[plain.all.scores >= 0.2] == c.name).sum() for c in CLASSES]
+    model = with_averages(trained, tmp_path, monkeypatch, int(np.argmin(counts)))
+    return plain, Picker(model, **options)(balls(9)[0])
 
 
 def test_a_second_look_changes_class_place_and_score_of_what_is_worth_one(trained, tmp_path, monkeypatch):

@@ -45,7 +45,9 @@ class TrainingConfig(_Frozen):
     network: NetworkName = "fast"
     steps: int | None = Field(None, ge=1, description="optimiser steps, instead of a time or passes over the labels")
     epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
-    max_minutes: float | None = Field(None, gt=0, description="wall time that training may take at most")
+    max_minutes: float | None = Field(
+        None, gt=0, description="wall time that training may take at most, averages and the int8 copy included"
+    )
     patch_vx: int | None = Field(
         None, ge=16, description="edge of a training subtomogram in working voxels; if not given, 24 to 48: 1.2 times "
         "the widest particle, or 48 where labels are few for so many steps, or the batch is given"
@@ -58,7 +60,7 @@ class TrainingConfig(_Frozen):
     )
     averages: bool = Field(
         True,
-        description="at the end, average the labels of each class, for a second look at candidates",
+        description="at the beginning, average the labels of each class, for a second look at candidates",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0)

@@ -18,23 +18,28 @@ from etpick.learner import Learner
 _PLACES: Final = ("doubtful", "doubtful_labels")  # what training adds to a source
 
 
-def pack(learner: Learner, sources: Sequence[Source]) -> dict[str, Tensor]:
-    """Weights, averaged weights, the optimiser's moments and the sources' doubtful places."""
+def pack(learner: Learner, sources: Sequence[Source], references: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Weights, averaged weights, the optimiser's moments, the sources' doubtful places, and the classes' averages."""
     tensors = {f"network/{k}": v for k, v in learner.network.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in learner.average.items()}
     tensors |= {f"optimiser/{k}": v for k, v in learner.optimiser.state().items()}
     for number, source in enumerate(sources):
         tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
+    tensors |= {f"averages/{n}": reference for n, reference in enumerate(references)}
     return {name: value.detach().cpu() for name, value in tensors.items()}
 
 
-def unpack(tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[Source]) -> list[Source]:
-    """Put what `pack` made back into the learner; returns the sources."""
+def unpack(
+    tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[Source]
+) -> tuple[list[Source], tuple[Tensor, ...]]:
+    """Put what `pack` made back into the learner; returns the sources, and the classes' averages or nothing."""
     learner.network.load_state_dict(_part(tensors, "network/"))
     for name, value in _part(tensors, "average/").items():
         learner.average[name].copy_(value)
     learner.optimiser.load(_part(tensors, "optimiser/"))
-    return [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
+    averages = _part(tensors, "averages/")
+    references = tuple(averages[str(n)] for n in range(len(averages)))
+    return [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)], references
 
 
 def check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:

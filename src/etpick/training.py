@@ -28,6 +28,7 @@ from etpick.checkpoint import (
     save_model,
     save_state,
 )
+from etpick.class_averages import ClassAverages
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
@@ -53,6 +54,7 @@ from etpick.types import Dataset
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
 _AHEAD: Final = 4  # batches prepared while the network works
+_INT8_VALIDATIONS: Final = 3  # about so many take as long as an int8 copy
 
 
 def train_model(
@@ -92,6 +94,7 @@ class _Progress:
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
+    unlearnt: float = 0.0  # of them before the first step
     size: tuple[int, int] = (0, 0)  # edge of a subtomogram in working voxels, and how many make a batch
     replanned: bool = False
     best: float = -1.0
@@ -117,6 +120,7 @@ class Trainer:
         self.sources = list(self.prepared.sources)
         self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
         self.best: Model | None = None
+        self.averages: ClassAverages | None = None
         self.validated: Validation | None = None
         self._begin(self._steps())
         self.pace = Pace(self.state.steps, config.max_minutes)
@@ -132,8 +136,12 @@ class Trainer:
     def run(self, should_stop: Callable[[], bool]) -> Model:
         """Train to the end, or until asked to stop."""
         self._started = time.monotonic() - self.state.seconds
-        if self.config.max_minutes and self.state.step == 0:
-            self._plan()
+        if self.config.averages and self.averages is None:
+            self._make_averages(should_stop)
+        if self.state.step == 0:
+            if self.config.max_minutes:
+                self._plan()
+            self.state.unlearnt = self._seconds()
         s, c = self.state, self.config
         self._say("learning from subtomograms of {}³ voxels, {} a step".format(*s.size))
         saved = time.monotonic()
@@ -146,18 +154,16 @@ class Trainer:
             due = milestones(s.steps, c.validations)
             if s.step in due:
                 took = self._validate()
-                left = sum(step > s.step for step in due) * took
+                left = (sum(step > s.step for step in due) + self._validations_after) * took
                 if self.partial and self._is_time_to_judge():
                     left += self._judge_places()
                 self._replan(self.pace.new_plan(s.step, s.steps, self._seconds(), left))
                 batches = self._batches(s.step)  # the hard places have changed
-            stop = should_stop() and s.step < s.steps
-            if self.folder and (stop or time.monotonic() - saved > STATE_SECONDS):
+            if should_stop() and s.step < s.steps:
+                raise self._interrupted(f"after step {s.step} of {s.steps}")
+            if self.folder and time.monotonic() - saved > STATE_SECONDS:
                 self._save_state()
                 saved = time.monotonic()
-            if stop:
-                where = f"; go on with --resume (state in {self.folder})" if self.folder else ""
-                raise Interrupted(f"stopped after step {s.step} of {s.steps}{where}")
         if self.best is None:
             self._validate()
         assert self.best is not None  # the last step validates
@@ -170,7 +176,7 @@ class Trainer:
         if self.folder:
             save_model(self.best, self.folder)
             self._save_state()
-        self._make_averages(should_stop)
+        self._judge_averages()
         if self.folder:
             save_model(self.best, self.folder)
             (self.folder / STATE).unlink(missing_ok=True)
@@ -179,24 +185,27 @@ class Trainer:
         return self.best
 
     def _make_averages(self, should_stop: Callable[[], bool]) -> None:
-        """Of the labelled particles of each class, for a second look at candidates."""
-        assert self.best is not None
+        """Of the labelled particles of each class, for a second look at candidates; before all else, since what they
+        take is then known when steps are fitted into the minutes allowed."""
         p = self.prepared
-        if not self.config.averages:
-            return
         if few := too_few(p.sources, p.classes):
             self._say(f"no averages of the classes for a second look at candidates: too few labels ({few} of {FEWEST})")
             return
 
         def on_class(number: int) -> None:
             self._say(f"averaging the labels of {p.classes[number].name}, {number + 1} of {len(p.classes)}")
-            if should_stop() and self.folder:
-                where = f"go on with --resume (state in {self.folder})"
-                raise Interrupted(f"stopped while averaging the labels of the classes; {where}")
+            if should_stop():
+                raise self._interrupted("while averaging the labels of the classes")
 
-        averages = average_labels(p.sources, self.widths_vx, self.config.seed, on_class)
+        self.averages = average_labels(p.sources, self.widths_vx, self.config.seed, on_class)
+
+    def _judge_averages(self) -> None:
+        """By the best model's candidates in the validation volumes, and give them to it."""
+        assert self.best is not None
+        if self.averages is None:
+            return
         found = self._candidates(TorchEngine(self.best.network(self.device), self.device))
-        averages = judged(averages, found, self.best.decision, p.validation, partial=self.partial)
+        averages = judged(self.averages, found, self.best.decision, self.prepared.validation, partial=self.partial)
         self.best = replace(self.best, averages=averages)
         self._say(averages.line())
 
@@ -349,7 +358,8 @@ class Trainer:
         for _ in range(2):
             timed = self.state.size
             self._time_steps()
-            steps = self.pace.first_plan(self._seconds(), self.config.validations * self._validation_seconds())
+            count = self.config.validations + self._validations_after
+            steps = self.pace.first_plan(self._seconds(), count * self._validation_seconds())
             self._begin(steps)
             if self.state.size == timed:
                 break
@@ -362,6 +372,12 @@ class Trainer:
             before = time.monotonic()
             self._step(next(batches))
             self.pace.seconds.append(time.monotonic() - before)
+
+    @property
+    def _validations_after(self) -> int:
+        """About how many of them take as long as what follows the last step: averages are judged, int8 copies made."""
+        copy = self.config.int8 and self.folder is not None and can_quantise()
+        return (self.averages is not None) + _INT8_VALIDATIONS * copy
 
     def _replan(self, steps: int | None) -> None:
         """The machine's speed has changed: go on with another number of steps."""
@@ -398,7 +414,7 @@ class Trainer:
         self.on_progress(
             TrainingProgress(
                 s.step, s.steps, float(np.mean(s.losses[-50:])) if s.losses else loss, seconds / 60,
-                seconds / 60 * (s.steps - s.step) / max(s.step, 1),
+                (seconds - s.unlearnt) / 60 * (s.steps - s.step) / max(s.step, 1),
                 s.history[-1]["validation_f1"] if s.history else math.nan,
                 max((h["validation_f1"] for h in s.history), default=math.nan),
             )
@@ -409,10 +425,19 @@ class Trainer:
 
     # --- state -----------------------------------------------------------------------------------
 
+    def _interrupted(self, where: str) -> Interrupted:
+        """To raise, once the state is saved."""
+        if not self.folder:
+            return Interrupted(f"stopped {where}")
+        self._save_state()
+        return Interrupted(f"stopped {where}; go on with --resume (state in {self.folder})")
+
     def _save_state(self) -> None:
         assert self.folder is not None
+        self.state.seconds = self._seconds()
         description = vars(self.state) | {"config": self.config.model_dump(), "data": self.prepared.summary}
-        save_state(self.folder, pack(self.learner, self.sources), description)
+        references = self.averages.references if self.averages else ()
+        save_state(self.folder, pack(self.learner, self.sources, references), description)
 
     def restore(self) -> None:
         """Go on from the folder's saved state. Raises TrainingError where data or options changed."""
@@ -420,7 +445,9 @@ class Trainer:
         tensors, description = load_state(self.folder)
         refuse_changed("option", description.pop("config"), self.config.model_dump())
         refuse_changed("data", description.pop("data"), self.prepared.summary)
-        self.sources = unpack(tensors, self.learner, self.sources)
+        self.sources, references = unpack(tensors, self.learner, self.sources)
+        if references:
+            self.averages = ClassAverages(references, tuple(self.widths_vx.tolist()))
         if "size" not in description:
             raise TrainingError(f"{self.folder} was begun by an earlier etpick: begin again with --overwrite")
         self.state = _Progress(**description | {"size": tuple(description["size"])})
