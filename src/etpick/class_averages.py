@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from etpick.averaging.expectation import Spectra, weigh
+from etpick.averaging.expectation import Spectra, views, weigh
 from etpick.averaging.rotations import evenly_spaced
 from etpick.boxes import SHORTEST_VX, Boxes, boxes_of, read_boxes
 from etpick.data import Readable
@@ -86,6 +87,11 @@ class ClassAverages:
     distance_vx: tuple[float, float] = (0.0, 0.0)
     f1: tuple[float, float] = (0.0, 0.0)
     particles: int = 0
+
+    @cached_property
+    def _views(self) -> dict[int, Tensor]:
+        """Spectra of turned averages by class, 8 MB each, made when first asked for and kept for more tomograms."""
+        return {}
 
     @property
     def used(self) -> bool:
@@ -159,10 +165,12 @@ class ClassAverages:
 
     def _weigh(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
         """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""
-        width, reference = self.widths_vx[number] / boxes.scale, self.references[number]
-        rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
-        reach, spread = min(_REACH_VX, _REACH * width), self.spread_vx / boxes.scale
-        found, off = weigh(seen, boxes.grid, reference, boxes.variance, rotations, reach, spread, boxes.last_shell)
+        width, spread = self.widths_vx[number] / boxes.scale, self.spread_vx / boxes.scale
+        if number not in self._views:
+            rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
+            self._views[number] = views(boxes.grid, self.references[number], rotations, boxes.waves)
+        reach = min(_REACH_VX, _REACH * width)
+        found, off = weigh(seen, boxes.grid, self._views[number], boxes.variance, reach, spread, boxes.last_shell)
         return found.double().numpy(), off.double().numpy() * boxes.scale
 
 

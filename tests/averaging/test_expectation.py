@@ -15,6 +15,7 @@ from etpick.averaging.expectation import (
     noise_alone,
     search_everywhere,
     search_nearby,
+    views,
     weigh,
 )
 from etpick.averaging.grid import FourierGrid, ball, lattice
@@ -161,9 +162,10 @@ def test_trying_the_likeliest_again_comes_to_what_trying_all_does(
     rotations = evenly_spaced(20.0, np.random.default_rng(0))
     spectra, _ = simulated(60, grid, volume, noise)
     variance = torch.full((grid.shells + 1,), BOX_VX**3 * noise**2 / 2)
+    turned = views(grid, volume, rotations, len(grid.k))
 
     def weighed() -> tuple[torch.Tensor, torch.Tensor]:
-        return weigh(spectra, grid, volume, variance, rotations, 2.0, 1.0, grid.shells)
+        return weigh(spectra, grid, turned, variance, 2.0, 1.0, grid.shells)
 
     evidence, places = weighed()
     monkeypatch.setattr(expectation, "_LIKELIEST", len(rotations))

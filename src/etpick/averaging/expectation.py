@@ -108,7 +108,7 @@ def search_everywhere(
     Frequencies up to a shell count, and places that are no farther than a reach from the box's middle.
     """
     count = grid.up_to(shell)
-    turned = _read_all(grid, reference, rotations, count)
+    turned = views(grid, reference, rotations, count)
     tried = _try_everywhere(spectra, grid, turned, variance, around_vx, shifts_vx, reach_vx)
     total, weight = torch.zeros_like(_real(turned)), torch.zeros(len(rotations), len(spectra.measured))
     steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -133,12 +133,21 @@ def search_everywhere(
     return _step(sums, steps, left)
 
 
+def views(grid: FourierGrid, reference: Tensor, rotations: Tensor, count: int) -> Tensor:
+    """(r, f′) spectra of the reference, turned by (r, 3, 3) rotations: the first `count` frequencies."""
+    transformed = grid.transform(reference)
+    turned = torch.empty(len(rotations), count, dtype=torch.complex64)
+    for part in _parts(len(rotations), _NEARBY_VALUES // count):
+        turned[part] = grid.read(transformed, rotations[part], count)
+    return turned
+
+
 def weigh(
-    spectra: Spectra, grid: FourierGrid, reference: Tensor, variance: Tensor, rotations: Tensor, reach_vx: float,
-    spread_vx: float, shell: int,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, reach_vx: float, spread_vx: float, shell: int
+) -> tuple[Tensor, Tensor]:
     """(n,) evidence of each particle of one tomogram over all poses, as in `Step`, and (n, 3) its mean place, weighted
-    by chances. values: (n, f′) the frequencies up to `shell`, or more.
+    by chances. values: (n, f′) the frequencies up to `shell`, or more. turned: (r, f″) the reference by
+    `views`, likewise.
 
     Shifts within a reach are as likely beforehand as a normal distribution of σ `spread_vx` along each axis makes them.
 
@@ -148,7 +157,7 @@ def weigh(
     """
     count = grid.up_to(shell)
     longer = grid.up_to(min(shell, max(_LONGER_SHELLS, round(_LONGER * shell))))
-    turned = _read_all(grid, reference, rotations, count)
+    turned = turned[:, :count]
     weight = spectra.measured[0, :count] / variance[grid.shell[:count]]
     power = turned.abs() ** 2 * (0.5 * spectra.measured[0, :count] * weight)
     rows, penalty = _real(turned * weight), power.sum(dim=1)
@@ -156,9 +165,9 @@ def weigh(
     shifts, coarse = lattice(reach_vx, 1.0), lattice(reach_vx, _COARSE_VX)
     waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
     likely, coarse_likely = (torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) for t in (shifts, coarse))
-    tried = min(_LIKELIEST, len(rotations))
+    tried = min(_LIKELIEST, len(turned))
     evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
-    at_once = min(_WEIGHED // (len(coarse) * len(rotations)), _NEARBY_VALUES // (tried * count))
+    at_once = min(_WEIGHED // (len(coarse) * len(turned)), _NEARBY_VALUES // (tried * count))
     for part in _parts(len(spectra), at_once):
         values = spectra.values[part, None, :count]
         columns = _real(values[:, :, :longer] * coarse_waves).flatten(0, 1)
@@ -169,7 +178,7 @@ def weigh(
         share, likeliest = (chance / chance.sum(dim=1, keepdim=True)).topk(tried, dim=1)
         scores = _real(values * waves) @ rows[likeliest].transpose(1, 2) - penalty[likeliest][:, None]  # (p, t, r′)
         of_shift = scores.logsumexp(dim=2) + likely
-        evidence.append(of_shift.logsumexp(dim=1) - share.sum(dim=1).log() - math.log(len(rotations)))
+        evidence.append(of_shift.logsumexp(dim=1) - share.sum(dim=1).log() - math.log(len(turned)))
         means.append(of_shift.softmax(dim=1) @ shifts)
     return torch.cat(evidence), torch.cat(means)
 
@@ -262,15 +271,6 @@ def correlations(spectra: Spectra, grid: FourierGrid, reference: Tensor, poses: 
         found = spectra.values[part, :count] * grid.phases(poses.shifts_vx[part], count) * (measured != 0)
         product = (expected.conj() * found).real.sum(dim=1)
         yield from (product / (expected.norm(dim=1) * found.norm(dim=1)).clamp(min=1e-12)).tolist()
-
-
-def _read_all(grid: FourierGrid, reference: Tensor, rotations: Tensor, count: int) -> Tensor:
-    """(r, f′) spectra of the turned reference, read a part after the other."""
-    transformed = grid.transform(reference)
-    turned = torch.empty(len(rotations), count, dtype=torch.complex64)
-    for part in _parts(len(rotations), _NEARBY_VALUES // count):
-        turned[part] = grid.read(transformed, rotations[part], count)
-    return turned
 
 
 def _within(places: Tensor, reach_vx: float) -> Tensor:
