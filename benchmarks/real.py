@@ -2,8 +2,8 @@
 
 The labels are a sample of the ribosomes, so precision cannot be read off; recall is given at N, 2N and 4N
 picks, N being the labels in the half picked, a hit within 4 voxels; with a second look, and by the network alone.
-How many of each 25 picks have a label, from the best down, tells how many hits a picker can have that finds nothing but
-ribosomes.
+How many of each N candidates have a label, and whether those that have one look more like ribosomes than the others,
+tells how many hits a picker can have that finds nothing but ribosomes.
 
 python benchmarks/real.py --minutes 7 --seeds 0 1 2
 """
@@ -11,16 +11,21 @@ python benchmarks/real.py --minutes 7 --seeds 0 1 2
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 import etpick
 from common import RESULTS, add_settings, keep, real_halves, show_progress
+from etpick.checkpoint import Model
+from etpick.data import open_volume
 from etpick.evaluation.curves import greedy_hits, recall_at
+from etpick.inference import search
 from etpick.ops.blobs import difference_of_gaussians
 from etpick.ops.normalise import measure
-from etpick.picking import Picker
-from etpick.types import Dataset, ParticleClass, Particles
+from etpick.picking import Picker, in_file
+from etpick.types import Dataset, ParticleClass, Particles, TrainingItem
 
 DIAMETER_A = 280.0
 HIT_VX = 4.0
@@ -30,10 +35,26 @@ def recalls(picks: Particles, truth: Particles) -> list[float]:
     return [recall_at(picks, truth, share * len(truth), HIT_VX) for share in (1, 2, 4)]
 
 
-def labelled(picks: Particles, truth: Particles) -> list[int]:
-    """Of each 25 picks, from the best down, those that took a label."""
-    hits = greedy_hits(picks, truth, np.full(len(truth), HIT_VX))
-    return [int(hits[i : i + 25].sum()) for i in range(0, 4 * len(truth), 25)]
+def likeness(model: Model, held: TrainingItem) -> list[dict[str, Any]]:
+    """Of each N candidates, from the best down: labels that they take, and the median evidence of those that took one
+    and of the others, for being what the labels of the half learnt from average to."""
+    if model.averages is None:
+        return []
+    picker, count = Picker(model, floor=1e-4, averages=False), len(held.particles)
+    volume = open_volume(held.tomogram, model.spacing_A, model.config)
+    found = model.decision.one_each(search(volume, picker.engine_for(volume), picker.finder, picker.config))
+    found = found.select(np.arange(min(len(found.raw), 4 * count)))
+    evidence = model.averages.weigh(volume, found)[0].max(axis=1)
+    picks = replace(model.decision.named(found), positions=in_file(found.positions, volume))
+    hits = greedy_hits(picks, held.particles, np.full(count, HIT_VX))
+    rows = []
+    for start in range(0, len(picks), count):
+        hit, seen = hits[start : start + count], evidence[start : start + count]
+        medians = {
+            name: float(np.median(seen[own])) for name, own in (("labelled", hit), ("others", ~hit)) if own.any()
+        }
+        rows.append({"labels": int(hit.sum()), "median_evidence": medians})
+    return rows
 
 
 def main() -> None:
@@ -58,7 +79,7 @@ def main() -> None:
         picks, plain = (Picker(model, floor=1e-4, averages=way)(held.tomogram).all for way in (True, False))
         runs.append({"seed": seed, "steps": model.trained_on["steps"], "candidates": len(picks),
                      "recall": recalls(picks, held.particles), "by_network": recalls(plain, held.particles),
-                     "labelled_of_each_25": labelled(plain, held.particles),
+                     "of_each_N": likeness(model, held),
                      "averages": model.averages and model.averages.line()})  # fmt: skip
         print(runs[-1], flush=True)
     image = measure(held.tomogram.data)(np.asarray(held.tomogram.data))
