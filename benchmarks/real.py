@@ -2,8 +2,8 @@
 
 The labels are a sample of the ribosomes, so precision cannot be read off; recall is given at N, 2N and 4N
 picks, N being the labels in the half picked, a hit within 4 voxels; with a second look, and by the network alone.
-How many of each N candidates have a label, and whether those that have one look more like ribosomes than the others,
-tells how many hits a picker can have that finds nothing but ribosomes.
+Labels among each N candidates, and how much those with and without one look like ribosomes, tell how many labels a
+picker can take that finds nothing but ribosomes.
 
 python benchmarks/real.py --minutes 7 --seeds 0 1 2
 """

@@ -42,8 +42,11 @@ def averages_of(model: Path, learn: list[int], seed: int) -> tuple[ClassAverages
     prepared = prepare(replace(dataset, items=items), etpick.load_model(model).config, print)
     widths = np.array([c.diameter_A for c in prepared.classes]) / prepared.spacing_A
     began = time.perf_counter()
-    averages = average_labels(prepared.sources, widths, seed, lambda n: print(prepared.classes[n].name, flush=True))
-    return averages, prepared, time.perf_counter() - began
+    references = []
+    for kind, reference in zip(prepared.classes, average_labels(prepared.sources, widths, seed), strict=True):
+        references.append(reference)
+        print(kind.name, flush=True)
+    return ClassAverages(tuple(references), tuple(widths.tolist())), prepared, time.perf_counter() - began
 
 
 def main() -> None:

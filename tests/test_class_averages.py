@@ -65,7 +65,7 @@ def source(tomogram, particles):
 
 def averages_of(scale=1.0, **options):
     widths = np.array([10.0, 10.0]) * scale
-    return average_labels([source(*shapes(0, scale=scale, **options))], widths, 0, lambda number: None)
+    return ClassAverages(tuple(average_labels([source(*shapes(0, scale=scale, **options))], widths, 0)), tuple(widths))
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +254,7 @@ def test_training_makes_averages_first_and_one_that_is_stopped_then_or_later_goe
     assert load_state(tmp_path)[1]["step"] == 0
     with pytest.raises(Interrupted, match=r"stopped after step 1 of 2"):
         train(stop=lambda: said[-1] == "", resume=True)
-    assert any("averaging" in m for m in said)
+    assert [m for m in said if "averaging" in m] == ["averaging the labels of small, 2 of 2"]
     model = train(resume=True)
     assert not any("averaging" in m for m in said)  # those of the state are judged
     assert isinstance(model.averages, ClassAverages)
@@ -372,6 +372,21 @@ def test_evidence_is_the_logarithm_of_a_likelihood(width, sigma):
     upright = views(boxes.grid, reference, torch.eye(3)[None], boxes.waves)
     evidence, _ = weigh(seen, boxes.grid, upright, boxes.variance, 0.0, 1.0, boxes.last_shell)
     assert evidence.mean() == pytest.approx(5**2 / 2, rel=0.15)
+
+
+def test_what_one_tomogram_leaves_behind_does_not_change_the_next(averages, monkeypatch):
+    turned = []
+    monkeypatch.setattr("etpick.class_averages.views", lambda *given: turned.append(given) or views(*given))
+    volumes = [open_volume(shapes(seed)[0], 10.0, recipe()) for seed in (1, 2)]
+    start = picks_of(shapes(1)[1], 0.0, np.random.default_rng(0))
+    own = replace(averages)
+    first, again, other = (own.weigh(volumes[n], start)[0] for n in (0, 0, 1))
+    assert len(turned) == len(KINDS)  # once a class
+    assert (first == again).all() and (first != other).any()
+    assert (other == replace(averages).weigh(volumes[1], start)[0]).all()
+    monkeypatch.setattr("etpick.class_averages._KEPT_VALUES", 0)
+    own = replace(averages)
+    assert all((own.weigh(volumes[n], start)[0] == seen).all() for n, seen in ((0, first), (1, other)))
 
 
 def test_short_shifts_are_likelier_beforehand(averages):

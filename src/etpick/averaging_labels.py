@@ -8,7 +8,7 @@ logistic regression on the particles of validation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -49,23 +49,17 @@ def too_few(sources: Sequence[Source], classes: Sequence[ParticleClass]) -> str:
     return ", ".join(f"{c.name} {n}" for c, n in zip(classes, counts, strict=True) if n < FEWEST)
 
 
-def average_labels(
-    sources: Sequence[Source], widths_vx: FloatArray, seed: int, on_class: Callable[[int], None]
-) -> ClassAverages:
-    """Averages of the labelled particles of each class, of widths (c,) in working voxels; nothing is trusted yet.
-
-    `on_class` is told of each class that begins.
-    """
-    found: list[Tensor] = []
+def average_labels(sources: Sequence[Source], widths_vx: FloatArray, seed: int, first: int = 0) -> Iterator[Tensor]:
+    """(b, b, b) averages of the labelled particles of the classes, one after the other from number `first` on, each on
+    the grid of its `Boxes`. widths_vx: (c,) of all classes, in working voxels."""
     kinds = boxes_of(widths_vx.tolist())
     noise: dict[Boxes, list[Tensor]] = {}
-    for number, (width, boxes) in enumerate(zip(widths_vx.tolist(), kinds, strict=True)):
-        on_class(number)
+    for number in range(first, len(kinds)):
+        boxes = kinds[number]
         if boxes not in noise:
             noise[boxes] = [boxes.noise_of(source.volume) for source in sources]
         spectra = read_labels(sources, number, noise[boxes], boxes, np.random.default_rng((seed, number)))
-        found.append(average(spectra, boxes, width / boxes.scale, seed))
-    return ClassAverages(tuple(found), tuple(widths_vx.tolist()))
+        yield average(spectra, boxes, float(widths_vx[number]) / boxes.scale, seed)
 
 
 def read_labels(

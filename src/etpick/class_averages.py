@@ -43,6 +43,7 @@ _RULED_OUT: Final = 0.01  # score by the network below which a candidate is not 
 _AS_MANY: Final = 3  # … unless it is among so many times as many as there are picks
 _UNTRIED: Final = 10.0  # evidence that such a class has less than any that is tried
 _LEAST_CHANCE: Final = 1e-6
+_KEPT_VALUES: Final = 2**25  # complex, of turned averages: 270 MB, enough for ten wide classes
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class ClassAverages:
 
     @cached_property
     def _views(self) -> dict[int, Tensor]:
-        """Spectra of turned averages by class, 8 MB each, made when first asked for and kept for more tomograms."""
+        """Spectra of turned averages by class, made when first asked for and kept for other tomograms."""
         return {}
 
     @property
@@ -166,11 +167,14 @@ class ClassAverages:
     def _weigh(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
         """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""
         width, spread = self.widths_vx[number] / boxes.scale, self.spread_vx / boxes.scale
-        if number not in self._views:
+        turned = self._views.get(number)
+        if turned is None:
             rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
-            self._views[number] = views(boxes.grid, self.references[number], rotations, boxes.waves)
+            turned = views(boxes.grid, self.references[number], rotations, boxes.waves)
+            if sum(kept.numel() for kept in self._views.values()) + turned.numel() <= _KEPT_VALUES:
+                self._views[number] = turned
         reach = min(_REACH_VX, _REACH * width)
-        found, off = weigh(seen, boxes.grid, self._views[number], boxes.variance, reach, spread, boxes.last_shell)
+        found, off = weigh(seen, boxes.grid, turned, boxes.variance, reach, spread, boxes.last_shell)
         return found.double().numpy(), off.double().numpy() * boxes.scale
 
 

@@ -46,7 +46,7 @@ class TrainingConfig(_Frozen):
     steps: int | None = Field(None, ge=1, description="optimiser steps, instead of a time or passes over the labels")
     epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
     max_minutes: float | None = Field(
-        None, gt=0, description="wall time that training may take at most, averages and the int8 copy included"
+        None, gt=0, description="wall time that training may take at most, about, averages and the int8 copy included"
     )
     patch_vx: int | None = Field(
         None, ge=16, description="edge of a training subtomogram in working voxels; if not given, 24 to 48: 1.2 times "

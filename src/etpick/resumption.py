@@ -29,17 +29,19 @@ def pack(learner: Learner, sources: Sequence[Source], references: Sequence[Tenso
     return {name: value.detach().cpu() for name, value in tensors.items()}
 
 
-def unpack(
-    tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[Source]
-) -> tuple[list[Source], tuple[Tensor, ...]]:
-    """Put what `pack` made back into the learner; returns the sources, and the classes' averages or nothing."""
+def unpack(tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[Source]) -> list[Source]:
+    """Put what `pack` made back into the learner; returns the sources."""
     learner.network.load_state_dict(_part(tensors, "network/"))
     for name, value in _part(tensors, "average/").items():
         learner.average[name].copy_(value)
     learner.optimiser.load(_part(tensors, "optimiser/"))
-    averages = _part(tensors, "averages/")
-    references = tuple(averages[str(n)] for n in range(len(averages)))
-    return [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)], references
+    return [_with_places(s, _part(tensors, f"places/{n}/")) for n, s in enumerate(sources)]
+
+
+def references_of(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """The classes' averages that `pack` was given."""
+    found = _part(tensors, "averages/")
+    return [found[str(number)] for number in range(len(found))]
 
 
 def check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from heapq import nlargest
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from etpick.averaging_labels import FEWEST, average_labels, judged, too_few
 from etpick.checkpoint import (
@@ -48,13 +50,14 @@ from etpick.partial import REFRESHES, doubt_limits, judge_places
 from etpick.preparation import Prepared, prepare
 from etpick.progress import Interrupted, OnProgress, OnValidated, TrainingProgress, Validated
 from etpick.quantising import can_quantise, quantise
-from etpick.resumption import check_folder, pack, refuse_changed, unpack
+from etpick.resumption import check_folder, pack, references_of, refuse_changed, unpack
 from etpick.types import Dataset
 
 STATE_SECONDS: Final = 60.0  # a crash loses no more than this
 HARD_PLACES: Final = 256  # kept from one validation to the next
 _AHEAD: Final = 4  # batches prepared while the network works
-_INT8_VALIDATIONS: Final = 3  # about so many take as long as an int8 copy
+_INT8_VALIDATIONS: Final = 3  # about so many on the processor take as long as an int8 copy
+_MOST_AVERAGING: Final = 0.5  # of the minutes allowed
 
 
 def train_model(
@@ -112,6 +115,7 @@ class Trainer:
         self, dataset: Dataset, config: TrainingConfig, folder: Path | None, device: torch.device,
         on_progress: OnProgress | None, on_validated: OnValidated | None = None,
     ) -> None:  # fmt: skip
+        self._started = time.monotonic()
         self.partial = dataset.partial_labels
         self.config, self.folder, self.device = config, folder, device
         self.on_progress = on_progress or (lambda progress: None)
@@ -120,11 +124,10 @@ class Trainer:
         self.sources = list(self.prepared.sources)
         self.widths_vx = np.array([c.diameter_A for c in self.prepared.classes]) / self.prepared.spacing_A
         self.best: Model | None = None
-        self.averages: ClassAverages | None = None
+        self.references: list[Tensor] = []  # averages of the labels, of the first classes until all are made
         self.validated: Validation | None = None
         self._begin(self._steps())
         self.pace = Pace(self.state.steps, config.max_minutes)
-        self._started = time.monotonic()
 
     def _begin(self, steps: int) -> None:
         """Networks and counters as they are before the first of so many steps."""
@@ -135,10 +138,10 @@ class Trainer:
 
     def run(self, should_stop: Callable[[], bool]) -> Model:
         """Train to the end, or until asked to stop."""
-        self._started = time.monotonic() - self.state.seconds
-        if self.config.averages and self.averages is None:
-            self._make_averages(should_stop)
+        self._started -= self.state.seconds
         if self.state.step == 0:
+            if self.config.averages:
+                self._make_averages(should_stop)
             if self.config.max_minutes:
                 self._plan()
             self.state.unlearnt = self._seconds()
@@ -154,7 +157,7 @@ class Trainer:
             due = milestones(s.steps, c.validations)
             if s.step in due:
                 took = self._validate()
-                left = (sum(step > s.step for step in due) + self._validations_after) * took
+                left = sum(step > s.step for step in due) * took + self._ending_seconds
                 if self.partial and self._is_time_to_judge():
                     left += self._judge_places()
                 self._replan(self.pace.new_plan(s.step, s.steps, self._seconds(), left))
@@ -185,27 +188,41 @@ class Trainer:
         return self.best
 
     def _make_averages(self, should_stop: Callable[[], bool]) -> None:
-        """Of the labelled particles of each class, for a second look at candidates; before all else, since what they
-        take is then known when steps are fitted into the minutes allowed."""
-        p = self.prepared
+        """Of the labelled particles of each class, for a second look at candidates; first of all, so that the steps are
+        fitted into what they leave of the minutes allowed. Those that are made already stay."""
+        p, had, began = self.prepared, len(self.references), self._seconds()
+        none = "no averages of the classes for a second look at candidates"
         if few := too_few(p.sources, p.classes):
-            self._say(f"no averages of the classes for a second look at candidates: too few labels ({few} of {FEWEST})")
+            self._say(f"{none}: too few labels ({few} of {FEWEST})")
             return
-
-        def on_class(number: int) -> None:
+        made = average_labels(p.sources, self.widths_vx, self.config.seed, had)
+        for number in range(had, len(p.classes)):
             self._say(f"averaging the labels of {p.classes[number].name}, {number + 1} of {len(p.classes)}")
             if should_stop():
                 raise self._interrupted("while averaging the labels of the classes")
+            self.references.append(next(made))
+            each = (self._seconds() - began) / (number + 1 - had)
+            if each * len(p.classes) > _MOST_AVERAGING * 60 * (self.config.max_minutes or math.inf):
+                self.references.clear()
+                self._say(f"{none}: they would take more than half of the minutes allowed")
+                return
+        if self.folder:
+            self._save_state()
 
-        self.averages = average_labels(p.sources, self.widths_vx, self.config.seed, on_class)
+    @property
+    def _averages(self) -> ClassAverages | None:
+        """Not judged yet; None where there are none."""
+        if not self.references:
+            return None
+        return ClassAverages(tuple(self.references), tuple(self.widths_vx.tolist()))
 
     def _judge_averages(self) -> None:
         """By the best model's candidates in the validation volumes, and give them to it."""
         assert self.best is not None
-        if self.averages is None:
+        if (averages := self._averages) is None:
             return
         found = self._candidates(TorchEngine(self.best.network(self.device), self.device))
-        averages = judged(self.averages, found, self.best.decision, self.prepared.validation, partial=self.partial)
+        averages = judged(averages, found, self.best.decision, self.prepared.validation, partial=self.partial)
         self.best = replace(self.best, averages=averages)
         self._say(averages.line())
 
@@ -358,8 +375,8 @@ class Trainer:
         for _ in range(2):
             timed = self.state.size
             self._time_steps()
-            count = self.config.validations + self._validations_after
-            steps = self.pace.first_plan(self._seconds(), count * self._validation_seconds())
+            validations = self.config.validations * self._validation_seconds(self.device)
+            steps = self.pace.first_plan(self._seconds(), validations + self._ending_seconds)
             self._begin(steps)
             if self.state.size == timed:
                 break
@@ -373,11 +390,16 @@ class Trainer:
             self._step(next(batches))
             self.pace.seconds.append(time.monotonic() - before)
 
-    @property
-    def _validations_after(self) -> int:
-        """About how many of them take as long as what follows the last step: averages are judged, int8 copies made."""
+    @cached_property
+    def _ending_seconds(self) -> float:
+        """An estimate for what follows the last step, where minutes are limited: averages are judged by a search and a
+        look that takes about as long as one on the processor, and the int8 copy is made there."""
+        if not self.config.max_minutes:
+            return 0.0
+        on_processor = self._validation_seconds(choose_device("cpu"))
+        look = self._validation_seconds(self.device) + on_processor if self.references else 0.0
         copy = self.config.int8 and self.folder is not None and can_quantise()
-        return (self.averages is not None) + _INT8_VALIDATIONS * copy
+        return look + copy * _INT8_VALIDATIONS * on_processor
 
     def _replan(self, steps: int | None) -> None:
         """The machine's speed has changed: go on with another number of steps."""
@@ -390,9 +412,9 @@ class Trainer:
             )
             self._report(self.state.history[-1]["loss"])
 
-    def _validation_seconds(self) -> float:
+    def _validation_seconds(self, device: torch.device) -> float:
         """An estimate for one validation, from the speed on one tile; finding peaks adds a tenth."""
-        engine = TorchEngine(self.learner.averaged(), self.device)
+        engine = TorchEngine(self.learner.averaged().to(device), device)
         edge = engine.tile_size or 64
         image = torch.zeros(edge, edge, edge)
         engine(image)
@@ -436,8 +458,7 @@ class Trainer:
         assert self.folder is not None
         self.state.seconds = self._seconds()
         description = vars(self.state) | {"config": self.config.model_dump(), "data": self.prepared.summary}
-        references = self.averages.references if self.averages else ()
-        save_state(self.folder, pack(self.learner, self.sources, references), description)
+        save_state(self.folder, pack(self.learner, self.sources, self.references), description)
 
     def restore(self) -> None:
         """Go on from the folder's saved state. Raises TrainingError where data or options changed."""
@@ -445,9 +466,8 @@ class Trainer:
         tensors, description = load_state(self.folder)
         refuse_changed("option", description.pop("config"), self.config.model_dump())
         refuse_changed("data", description.pop("data"), self.prepared.summary)
-        self.sources, references = unpack(tensors, self.learner, self.sources)
-        if references:
-            self.averages = ClassAverages(references, tuple(self.widths_vx.tolist()))
+        self.sources = unpack(tensors, self.learner, self.sources)
+        self.references = references_of(tensors)
         if "size" not in description:
             raise TrainingError(f"{self.folder} was begun by an earlier etpick: begin again with --overwrite")
         self.state = _Progress(**description | {"size": tuple(description["size"])})
