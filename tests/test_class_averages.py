@@ -389,6 +389,41 @@ def test_what_one_tomogram_leaves_behind_does_not_change_the_next(averages, monk
     assert all((own.weigh(volumes[n], start)[0] == seen).all() for n, seen in ((0, first), (1, other)))
 
 
+def test_between_a_class_without_average_and_the_others_the_network_decides(averages):
+    tomogram, particles = shapes(1)
+    volume, rng = open_volume(tomogram, 10.0, recipe()), np.random.default_rng(0)
+    start = picks_of(particles, 0.0, rng, rng.dirichlet([1, 1], len(particles)))
+    both, places = averages.weigh(volume, start)
+    first = replace(averages, references=(averages.references[0], torch.zeros(0)))
+    evidence, own = first.weigh(volume, start)
+    assert (evidence[:, 0] == evidence[:, 1]).all()
+    tried = start.classes[:, 0] > 0.02
+    assert evidence[tried, 0] == pytest.approx(both[tried, 0], abs=1e-3)
+    assert (own[:, 1] == start.positions).all() and (own[tried, 0] == places[tried, 0]).all()
+    joined = replace(first, trust=Trust(1.0, 1.0)).look(volume, start)
+    assert joined.classes == pytest.approx(start.classes, abs=1e-6)
+    sure = replace(start, classes=np.tile([0.0, 1.0], (len(particles), 1)))
+    assert first.weigh(volume, sure)[0] == pytest.approx(evidence[:, [0, 0]], abs=10)  # what is known is tried
+
+
+def test_a_class_with_few_labels_has_no_average_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("etpick.averaging_labels.FEWEST", 12)
+    for name in ("_START_ITERATIONS", "_COMMON_ITERATIONS"):
+        monkeypatch.setattr(f"etpick.averaging.refine.{name}", 1)
+    said = []
+    train_model(dataset(), recipe(**QUICK, steps=1), tmp_path, on_progress=lambda p: said.append(p.message))
+    assert any(m.startswith("no average of small: 11 labels of ") for m in said)
+    model = load_model(tmp_path)
+    assert [reference.numel() > 0 for reference in model.averages.references] == [True, False]
+    found = Picker(model)(balls(9)[0])
+    assert len(found.all)
+    used = replace(found, averages=replace(model.averages, moves=True))
+    (section,) = [
+        s for s in picking_report(balls(9)[0], used, model, {}).sections if s.title == "Averages of the classes"
+    ]
+    assert [p.caption for p in section.pictures] == ["large"]
+
+
 def test_short_shifts_are_likelier_beforehand(averages):
     tomogram, particles = shapes(1)
     volume, start = open_volume(tomogram, 10.0, recipe()), picks_of(particles, 1.0, np.random.default_rng(0))

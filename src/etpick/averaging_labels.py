@@ -27,7 +27,7 @@ from etpick.decision import Decision, Validation, validate
 from etpick.evaluation.matching import Matches, match, radii_vx
 from etpick.inference import Candidates, join
 from etpick.preparation import ValidationVolume
-from etpick.types import FloatArray, ParticleClass, Particles
+from etpick.types import FloatArray, Particles
 
 FEWEST: Final = 20  # labels of a class that can be averaged
 _MOST: Final = 300  # labels of a class that are
@@ -42,20 +42,23 @@ _LEAST_SPREAD_VX: Final = 0.3  # of places about particles, where validation has
 _LEAST: Final = 1e-12  # chance of a class
 
 
-def too_few(sources: Sequence[Source], classes: Sequence[ParticleClass]) -> str:
-    """The classes that have too few labels for an average, with their numbers; "" where none has."""
+def too_few(sources: Sequence[Source], classes: int) -> dict[int, int]:
+    """The classes, counted from 0, that have too few labels for an average, and how many they have."""
     labels = np.concatenate([source.labels for source in sources])
-    counts = [int((labels == number).sum()) for number in range(1, len(classes) + 1)]
-    return ", ".join(f"{c.name} {n}" for c, n in zip(classes, counts, strict=True) if n < FEWEST)
+    counts = {number: int((labels == number + 1).sum()) for number in range(classes)}
+    return {number: count for number, count in counts.items() if count < FEWEST}
 
 
 def average_labels(sources: Sequence[Source], widths_vx: FloatArray, seed: int, first: int = 0) -> Iterator[Tensor]:
     """(b, b, b) averages of the labelled particles of the classes, one after the other from number `first` on, each on
-    the grid of its `Boxes`. widths_vx: (c,) of all classes, in working voxels."""
-    kinds = boxes_of(widths_vx.tolist())
+    the grid of its `Boxes`; (0,) of one that has too few. widths_vx: (c,) of all classes, in working voxels."""
+    kinds, few = boxes_of(widths_vx.tolist()), too_few(sources, len(widths_vx))
     noise: dict[Boxes, list[Tensor]] = {}
     for number in range(first, len(kinds)):
         boxes = kinds[number]
+        if number in few:
+            yield torch.zeros(0)
+            continue
         if boxes not in noise:
             noise[boxes] = [boxes.noise_of(source.volume) for source in sources]
         spectra = read_labels(sources, number, noise[boxes], boxes, np.random.default_rng((seed, number)))

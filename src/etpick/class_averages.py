@@ -67,10 +67,11 @@ class Trust:
 class ClassAverages:
     """What the labelled particles of each class look like.
 
-    references: (b, b, b) for each of c classes, on the grid of its `Boxes`. widths_vx: (c,) diameters in working
-    voxels. spread_vx: σ of the network's places about particles, along an axis. trust: how the network's chances and
-    the averages' evidence are joined. moves: whether picks go to the place that the averages give. calibration and
-    thresholds (c,): of scores that take the evidence into account; None and none where it has no say in them.
+    references: (b, b, b) for each of c classes, on the grid of its `Boxes`; (0,) where labels were too few. widths_vx:
+    (c,) diameters in working voxels. spread_vx: σ of the network's places about particles, along an axis. trust: how
+    the network's chances and the averages' evidence are joined. moves: whether picks go to the place that the averages
+    give. calibration and thresholds (c,): of scores that take the evidence into account; None and none where it has no
+    say in them.
 
     right: shares of the particles of validation whose class is told right, by the network alone and by both.
     distance_vx, f1: the same for their mean distance from the centre, and for localisation, each fitted to the
@@ -137,11 +138,14 @@ class ClassAverages:
     def weigh(self, volume: Readable, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
         """(n, c) evidence for each class at each place, a natural logarithm, and (n, c, 3) the place it speaks of.
 
-        Classes that the network holds for unlikely are not tried and have less evidence than any that is.
+        Classes that the network holds for unlikely are not tried and have less evidence than any that is. A class that
+        has no average has as much as the likeliest of the others: between them the network alone decides.
         """
         positions, chances = candidates.positions, candidates.classes
+        known = np.array([reference.numel() > 0 for reference in self.references])
         share = chances / np.maximum(chances.sum(axis=1, keepdims=True), _LEAST_CHANCE)
-        tried = share >= np.minimum(_UNLIKELY, share.max(axis=1, keepdims=True))
+        likeliest = np.where(known, share, -1).max(axis=1, keepdims=True)
+        tried = known & (share >= np.minimum(_UNLIKELY, likeliest))
         evidence = np.full(chances.shape, np.inf)
         places = np.repeat(positions[:, None], chances.shape[1], axis=1)
         if not len(positions):
@@ -162,7 +166,8 @@ class ClassAverages:
                 rows = start + np.flatnonzero(own)
                 evidence[rows, number] = found
                 places[rows, number] += off
-        return np.where(tried, evidence, evidence.min(axis=1, keepdims=True) - _UNTRIED), places
+        least, most = evidence.min(axis=1), np.where(tried, evidence, -np.inf).max(axis=1)
+        return np.where(tried, evidence, np.where(known, least[:, None] - _UNTRIED, most[:, None])), places
 
     def _weigh(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
         """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""

@@ -192,12 +192,18 @@ class Trainer:
         fitted into what they leave of the minutes allowed. Those that are made already stay."""
         p, had, began = self.prepared, len(self.references), self._seconds()
         none = "no averages of the classes for a second look at candidates"
-        if few := too_few(p.sources, p.classes):
-            self._say(f"{none}: too few labels ({few} of {FEWEST})")
+        few = too_few(p.sources, len(p.classes))
+        if len(few) == len(p.classes):
+            counts = ", ".join(f"{p.classes[number].name} {count}" for number, count in few.items())
+            self._say(f"{none}: too few labels ({counts} of {FEWEST})")
             return
         made = average_labels(p.sources, self.widths_vx, self.config.seed, had)
         for number in range(had, len(p.classes)):
-            self._say(f"averaging the labels of {p.classes[number].name}, {number + 1} of {len(p.classes)}")
+            name = p.classes[number].name
+            if number in few:
+                self._say(f"no average of {name}: {few[number]} labels of the {FEWEST} that it takes")
+            else:
+                self._say(f"averaging the labels of {name}, {number + 1} of {len(p.classes)}")
             if should_stop():
                 raise self._interrupted("while averaging the labels of the classes")
             self.references.append(next(made))

@@ -157,6 +157,7 @@ def _averages(found: Found, classes: Sequence[ParticleClass]) -> Section | None:
     pictures = tuple(
         Picture(embed.grey(embed.middle_planes(volume.numpy()), f"slices of the average of {c.name}"), c.name)
         for c, volume in zip(classes, found.averages.references, strict=True)
+        if volume.numel()  # labels enough for one
     )
     text = (
         "The labelled particles of each class, averaged from random orientations when the model was trained: middle "
