@@ -391,37 +391,55 @@ def test_what_one_tomogram_leaves_behind_does_not_change_the_next(averages, monk
 
 def test_between_a_class_without_average_and_the_others_the_network_decides(averages):
     tomogram, particles = shapes(1)
-    volume, rng = open_volume(tomogram, 10.0, recipe()), np.random.default_rng(0)
-    start = picks_of(particles, 0.0, rng, rng.dirichlet([1, 1], len(particles)))
-    both, places = averages.weigh(volume, start)
-    first = replace(averages, references=(averages.references[0], torch.zeros(0)))
-    evidence, own = first.weigh(volume, start)
-    assert (evidence[:, 0] == evidence[:, 1]).all()
-    tried = start.classes[:, 0] > 0.02
-    assert evidence[tried, 0] == pytest.approx(both[tried, 0], abs=1e-3)
-    assert (own[:, 1] == start.positions).all() and (own[tried, 0] == places[tried, 0]).all()
-    joined = replace(first, trust=Trust(1.0, 1.0)).look(volume, start)
-    assert joined.classes == pytest.approx(start.classes, abs=1e-6)
-    sure = replace(start, classes=np.tile([0.0, 1.0], (len(particles), 1)))
-    assert first.weigh(volume, sure)[0] == pytest.approx(evidence[:, [0, 0]], abs=10)  # what is known is tried
+    volume, half = open_volume(tomogram, 10.0, recipe()), len(particles) // 2
+    start = picks_of(particles, 0.0, np.random.default_rng(0))
+    both, places = averages.weigh(volume, replace(start, classes=np.full((len(particles), 2), 0.5)))
+    three = replace(
+        averages, references=(*averages.references, torch.zeros(0)), widths_vx=(*averages.widths_vx, 12.0),
+        trust=Trust(1.0, 1.0), moves=True,
+    )  # fmt: skip
+    chances = np.tile([0.5, 0.3, 0.2], (len(particles), 1))
+    chances[half:] = 0.6, 0.0, 0.4
+    chances[-1] = 0.0, 0.0, 1.0
+    start = replace(start, classes=chances)
+    evidence, own = three.weigh(volume, start)
+    assert evidence[:half, :2] == pytest.approx(both[:half], abs=1e-3)
+    assert (evidence[:half, 2] == evidence[:half, :2].max(axis=1)).all()
+    assert (evidence[half:-1, 2] == evidence[half:-1, 0]).all()
+    assert (evidence[half:-1, 1] == evidence[half:-1, 0] - 10).all()  # not tried
+    assert evidence[-1, 2] == pytest.approx(both[-1].max(), abs=1e-3)  # compared with what there is
+    assert (own[:, 2] == start.positions).all() and own[:half, :2] == pytest.approx(places[:half], abs=1e-3)
+    told = three.look(volume, start).classes
+    best = evidence[:half, :2].argmax(axis=1)
+    rows = np.arange(half)
+    assert told[rows, 2] / told[rows, best] == pytest.approx(chances[rows, 2] / chances[rows, best], rel=1e-3)
 
 
 def test_a_class_with_few_labels_has_no_average_and_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("etpick.averaging_labels.FEWEST", 12)
     for name in ("_START_ITERATIONS", "_COMMON_ITERATIONS"):
         monkeypatch.setattr(f"etpick.averaging.refine.{name}", 1)
-    said = []
-    train_model(dataset(), recipe(**QUICK, steps=1), tmp_path, on_progress=lambda p: said.append(p.message))
+    said, config = [], recipe(**QUICK, steps=2)
+    with pytest.raises(Interrupted, match="after step 1"):
+        train_model(
+            dataset(),
+            config,
+            tmp_path,
+            on_progress=lambda p: said.append(p.message),
+            should_stop=lambda: said[-1] == "",
+        )
     assert any(m.startswith("no average of small: 11 labels of ") for m in said)
+    train_model(dataset(), config, tmp_path, resume=True)
     model = load_model(tmp_path)
-    assert [reference.numel() > 0 for reference in model.averages.references] == [True, False]
+    assert model.averages.known.tolist() == [True, False]
+    assert ["no average" in line for line in model.lines() if line.startswith("  class")] == [False, True]
     found = Picker(model)(balls(9)[0])
     assert len(found.all)
     used = replace(found, averages=replace(model.averages, moves=True))
-    (section,) = [
-        s for s in picking_report(balls(9)[0], used, model, {}).sections if s.title == "Averages of the classes"
-    ]
+    page = picking_report(balls(9)[0], used, model, {})
+    (section,) = [s for s in page.sections if s.title == "Averages of the classes"]
     assert [p.caption for p in section.pictures] == ["large"]
+    assert "There is none of small." in str(section)
 
 
 def test_short_shifts_are_likelier_beforehand(averages):

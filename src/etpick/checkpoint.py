@@ -112,9 +112,12 @@ def _model_lines(model: Model) -> list[str]:
     if on.get("partial_labels"):
         share = model.decision.calibration.labelled_share
         lines.append(f"  partial labels: about {share:.0%} of the particles, to judge by validation")
-    for c, threshold in zip(model.classes, model.second_decision.thresholds, strict=True):
+    for number, (c, threshold) in enumerate(zip(model.classes, model.second_decision.thresholds, strict=True)):
         count = on.get("labels", {}).get(c.name, "?")
-        lines.append(f"  class {c.name}: diameter {c.diameter_A:g} Å, {count} labels, picks from score {threshold:.2f}")
+        none = ", no average" if model.averages and not model.averages.known[number] else ""
+        lines.append(
+            f"  class {c.name}: diameter {c.diameter_A:g} Å, {count} labels{none}, picks from score {threshold:.2f}"
+        )
     return [*lines, f"  {model.averages.line()}"] if model.averages else lines
 
 

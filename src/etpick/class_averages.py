@@ -96,6 +96,11 @@ class ClassAverages:
         return {}
 
     @property
+    def known(self) -> NDArray[np.bool_]:
+        """(c,) which classes have an average."""
+        return np.array([reference.numel() > 0 for reference in self.references])
+
+    @property
     def used(self) -> bool:
         """Whether a second look changes anything: averages that tell nothing are not asked."""
         return self.moves or self.trust.evidence > 0 or self.calibration is not None
@@ -139,10 +144,11 @@ class ClassAverages:
         """(n, c) evidence for each class at each place, a natural logarithm, and (n, c, 3) the place it speaks of.
 
         Classes that the network holds for unlikely are not tried and have less evidence than any that is. A class that
-        has no average has as much as the likeliest of the others: between them the network alone decides.
+        has no average has as much as the likeliest of the others: between them the network decides, and the offsets
+        that validation gave.
         """
         positions, chances = candidates.positions, candidates.classes
-        known = np.array([reference.numel() > 0 for reference in self.references])
+        known = self.known
         share = chances / np.maximum(chances.sum(axis=1, keepdims=True), _LEAST_CHANCE)
         likeliest = np.where(known, share, -1).max(axis=1, keepdims=True)
         tried = known & (share >= np.minimum(_UNLIKELY, likeliest))

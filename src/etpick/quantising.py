@@ -98,7 +98,7 @@ def quantise(
     Convolutions at both ends of the network stay in float, more and more of them, until at most ALLOWED_LOSS of
     the localisation F1 is lost; the record says so where it never is. NNCF's post-training quantisation.
     """
-    judged = _affordable(judged)
+    judged = affordable(judged)
     count = max(1, sum(len(v.truth) for v in judged))
     return _first_accepted(model, folder, volumes, names, judged, max(ALLOWED_LOSS, 1.01 / count), "validation")
 
@@ -138,7 +138,7 @@ def _first_accepted(
     return record
 
 
-def _affordable(judged: Sequence[ValidationVolume]) -> list[ValidationVolume]:
+def affordable(judged: Sequence[ValidationVolume]) -> list[ValidationVolume]:
     """The first volumes, of no more voxels than are picked in a minute or two; at least one."""
     sizes = np.cumsum([np.prod(v.volume.shape) for v in judged])
     return list(judged[: max(1, int((sizes <= _MOST_JUDGED_VX).sum()))])

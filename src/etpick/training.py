@@ -47,9 +47,9 @@ from etpick.io.atomic import make_folder
 from etpick.learner import Learner
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
 from etpick.partial import REFRESHES, doubt_limits, judge_places
-from etpick.preparation import Prepared, prepare
+from etpick.preparation import Prepared, ValidationVolume, prepare
 from etpick.progress import Interrupted, OnProgress, OnValidated, TrainingProgress, Validated
-from etpick.quantising import can_quantise, quantise
+from etpick.quantising import affordable, can_quantise, quantise
 from etpick.resumption import check_folder, pack, references_of, refuse_changed, unpack
 from etpick.types import Dataset
 
@@ -190,30 +190,34 @@ class Trainer:
     def _make_averages(self, should_stop: Callable[[], bool]) -> None:
         """Of the labelled particles of each class, for a second look at candidates; first of all, so that the steps are
         fitted into what they leave of the minutes allowed. Those that are made already stay."""
-        p, had, began = self.prepared, len(self.references), self._seconds()
-        none = "no averages of the classes for a second look at candidates"
-        few = too_few(p.sources, len(p.classes))
-        if len(few) == len(p.classes):
-            counts = ", ".join(f"{p.classes[number].name} {count}" for number, count in few.items())
-            self._say(f"{none}: too few labels ({counts} of {FEWEST})")
+        names, had, began = [c.name for c in self.prepared.classes], len(self.references), self._seconds()
+        few = too_few(self.prepared.sources, len(names))
+        if len(few) == len(names):
+            counts = ", ".join(f"{names[number]} {count}" for number, count in few.items())
+            self._say(
+                f"no averages of the classes for a second look at candidates: too few labels ({counts} of {FEWEST})"
+            )
             return
-        made = average_labels(p.sources, self.widths_vx, self.config.seed, had)
-        for number in range(had, len(p.classes)):
-            name = p.classes[number].name
+        made = average_labels(self.prepared.sources, self.widths_vx, self.config.seed, had)
+        to_make = [number for number in range(had, len(names)) if number not in few]
+        for number in range(had, len(names)):
             if number in few:
-                self._say(f"no average of {name}: {few[number]} labels of the {FEWEST} that it takes")
+                self._say(f"no average of {names[number]}: {few[number]} labels of the {FEWEST} that it takes")
             else:
-                self._say(f"averaging the labels of {name}, {number + 1} of {len(p.classes)}")
+                self._say(f"averaging the labels of {names[number]}, {number + 1} of {len(names)}")
             if should_stop():
                 raise self._interrupted("while averaging the labels of the classes")
             self.references.append(next(made))
-            each = (self._seconds() - began) / (number + 1 - had)
-            if each * len(p.classes) > _MOST_AVERAGING * 60 * (self.config.max_minutes or math.inf):
-                self.references.clear()
-                self._say(f"{none}: they would take more than half of the minutes allowed")
-                return
-        if self.folder:
-            self._save_state()
+            left = [other for other in to_make if other > number]
+            each = (self._seconds() - began) / max(len(to_make) - len(left), 1)
+            limit = _MOST_AVERAGING * 60 * (self.config.max_minutes or math.inf)
+            if left and self._seconds() + each * len(left) > limit:
+                others = ", ".join(names[other] for other in left)
+                self._say(f"no averages of {others}: all would take more than half of the minutes allowed")
+                self.references += [torch.zeros(0)] * (len(names) - number - 1)
+                break
+            if self.folder:
+                self._save_state()
 
     @property
     def _averages(self) -> ClassAverages | None:
@@ -381,7 +385,7 @@ class Trainer:
         for _ in range(2):
             timed = self.state.size
             self._time_steps()
-            validations = self.config.validations * self._validation_seconds(self.device)
+            validations = self.config.validations * self._validation_seconds(self.device, self.prepared.validation)
             steps = self.pace.first_plan(self._seconds(), validations + self._ending_seconds)
             self._begin(steps)
             if self.state.size == timed:
@@ -402,10 +406,12 @@ class Trainer:
         look that takes about as long as one on the processor, and the int8 copy is made there."""
         if not self.config.max_minutes:
             return 0.0
-        on_processor = self._validation_seconds(choose_device("cpu"))
-        look = self._validation_seconds(self.device) + on_processor if self.references else 0.0
-        copy = self.config.int8 and self.folder is not None and can_quantise()
-        return look + copy * _INT8_VALIDATIONS * on_processor
+        held, seconds = self.prepared.validation, 0.0
+        if self.references:
+            seconds += sum(self._validation_seconds(where, held) for where in (self.device, choose_device("cpu")))
+        if self.config.int8 and self.folder is not None and can_quantise():
+            seconds += _INT8_VALIDATIONS * self._validation_seconds(choose_device("cpu"), affordable(held))
+        return seconds
 
     def _replan(self, steps: int | None) -> None:
         """The machine's speed has changed: go on with another number of steps."""
@@ -418,8 +424,8 @@ class Trainer:
             )
             self._report(self.state.history[-1]["loss"])
 
-    def _validation_seconds(self, device: torch.device) -> float:
-        """An estimate for one validation, from the speed on one tile; finding peaks adds a tenth."""
+    def _validation_seconds(self, device: torch.device, volumes: Sequence[ValidationVolume]) -> float:
+        """An estimate for picking some validation volumes, from the speed on one tile; finding peaks adds a tenth."""
         engine = TorchEngine(self.learner.averaged().to(device), device)
         edge = engine.tile_size or 64
         image = torch.zeros(edge, edge, edge)
@@ -428,7 +434,7 @@ class Trainer:
         engine(image)
         each = (time.monotonic() - before) / edge**3
         picking, read = PickingConfig(), 0
-        for v in self.prepared.validation:
+        for v in volumes:
             tile = choose_tile(v.volume, engine, picking)
             read += plan_for(v.volume.shape, engine, picking, tile).voxels_read
         return 1.1 * each * read

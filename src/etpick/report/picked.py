@@ -157,11 +157,12 @@ def _averages(found: Found, classes: Sequence[ParticleClass]) -> Section | None:
     pictures = tuple(
         Picture(embed.grey(embed.middle_planes(volume.numpy()), f"slices of the average of {c.name}"), c.name)
         for c, volume in zip(classes, found.averages.references, strict=True)
-        if volume.numel()  # labels enough for one
+        if volume.numel()
     )
+    others = ", ".join(c.name for c, known in zip(classes, found.averages.known, strict=True) if not known)
     text = (
         "The labelled particles of each class, averaged from random orientations when the model was trained: middle "
-        f"planes xy, xz and yz; {found.averages.gain()}."
+        f"planes xy, xz and yz; {found.averages.gain()}." + (f" There is none of {others}." if others else "")
     )
     return Section("Averages of the classes", (text,), pictures=pictures)
 
