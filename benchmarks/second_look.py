@@ -1,7 +1,7 @@
 """What the averages of the classes change: the same models' picks of phantom 107, without and with a second look.
 
 The averages are made once, from the labels of 100–105 (or --learn) as a training would make them, and joined with each
-model by its picks of 106; with --own they are those that each model's own training ended with.
+model by its picks of 106; with --own they are those that each model's own training made.
 
 python benchmarks/second_look.py runs/phantom-fast-0 runs/phantom-fast-1 runs/phantom-fast-2 --own
 python benchmarks/second_look.py runs/labels-few-30-fast-0 --learn 100 --name second-look-few
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--learn", type=int, nargs="+", default=list(range(100, 106)), help="tomograms averaged")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="second-look", help="of the file in runs/")
-    parser.add_argument("--own", action="store_true", help="the averages that each training ended with")
+    parser.add_argument("--own", action="store_true", help="the averages that each training made")
     args = parser.parse_args()
     made = None if args.own else averages_of(args.models[0], args.learn, args.seed)
     rows: list[dict[str, Any]] = []

@@ -46,7 +46,7 @@ class TrainingConfig(_Frozen):
     steps: int | None = Field(None, ge=1, description="optimiser steps, instead of a time or passes over the labels")
     epochs: float | None = Field(None, gt=0, description="passes over the labels, where steps are not given")
     max_minutes: float | None = Field(
-        None, gt=0, description="wall time that training may take at most, about, averages and the int8 copy included"
+        None, gt=0, description="wall time for training, about, with averages and the int8 copy"
     )
     patch_vx: int | None = Field(
         None, ge=16, description="edge of a training subtomogram in working voxels; if not given, 24 to 48: 1.2 times "
@@ -60,7 +60,7 @@ class TrainingConfig(_Frozen):
     )
     averages: bool = Field(
         True,
-        description="at the beginning, average the labels of each class, for a second look at candidates",
+        description="at the beginning, average the labels of each class with 20 or more, for a second look at candidates",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0)
