@@ -60,7 +60,7 @@ class TrainingConfig(_Frozen):
     )
     averages: bool = Field(
         True,
-        description="at the beginning, average the labels of each class with 20 or more, for a second look at candidates",
+        description="at first, average the labels of each class with 20 or more, for a second look at candidates",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0)
