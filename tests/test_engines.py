@@ -176,8 +176,8 @@ def test_a_copy_is_judged_on_no_more_than_is_picked_in_minutes():
             self.volume = np.broadcast_to(np.float32(0), (edge, edge, edge))
 
     large, small = Sized(1000), Sized(100)
-    assert quantising._affordable([large, small]) == [large]
-    assert quantising._affordable([small, small, large]) == [small, small]
+    assert quantising.affordable([large, small]) == [large]
+    assert quantising.affordable([small, small, large]) == [small, small]
 
 
 def test_info_tells_of_the_copy(folder):
