@@ -215,14 +215,15 @@ class Trainer:
                 others = ", ".join(names[other] for other in left)
                 self._say(f"no averages of {others}: all would take more than half of the minutes allowed")
                 self.references += [torch.zeros(0)] * (len(names) - number - 1)
-                break
             if self.folder:
                 self._save_state()
+            if len(self.references) == len(names):
+                break
 
     @property
     def _averages(self) -> ClassAverages | None:
         """Not judged yet; None where there are none."""
-        if not self.references:
+        if not any(reference.numel() for reference in self.references):
             return None
         return ClassAverages(tuple(self.references), tuple(self.widths_vx.tolist()))
 
@@ -407,7 +408,7 @@ class Trainer:
         if not self.config.max_minutes:
             return 0.0
         held, seconds = self.prepared.validation, 0.0
-        if self.references:
+        if self._averages:
             seconds += sum(self._validation_seconds(where, held) for where in (self.device, choose_device("cpu")))
         if self.config.int8 and self.folder is not None and can_quantise():
             seconds += _INT8_VALIDATIONS * self._validation_seconds(choose_device("cpu"), affordable(held))
