@@ -195,6 +195,12 @@ def test_averages_that_would_take_most_of_the_time_allowed_are_left_out_and_that
     assert model.averages.known.tolist() == [True, False]  # one is made, since how long it takes is not known before
     assert "no averages of small: all would take more than half of the minutes allowed" in said
     assert model.trained_on["steps"] == 1
+    said.clear()
+    few_first = (CLASSES[1], CLASSES[0])  # 11 and 14 labels, which are given up before one average is made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etpick.averaging_labels.FEWEST", 12)
+        model = train_model(replace(dataset(), classes=few_first), config, on_progress=lambda p: said.append(p.message))
+    assert model.averages is None and any("no averages of large" in m for m in said)
 
 
 def test_a_state_without_the_size_is_refused_in_words(tmp_path):
