@@ -28,6 +28,7 @@ from etpick.io.atomic import atomic_write, refuse_existing
 from etpick.io.masks import find_masks
 from etpick.io.picks import write_picks
 from etpick.io.project import load_project
+from etpick.io.read_ahead import read_ahead
 from etpick.io.score_maps import writing_scores
 from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
@@ -171,6 +172,8 @@ def pick_files(
     for number, path in enumerate(paths):
         if on_start:
             on_start(path, number, len(paths))
+        for following in paths[number + 1 : number + 2]:
+            read_ahead(following)
         try:
             tomogram = open_tomogram(path, spacing_A=spacing_A)
             masks = Masks(_opened(allowed.get(path)), _opened(avoided.get(path)))

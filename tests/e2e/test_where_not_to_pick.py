@@ -125,3 +125,14 @@ def test_the_same_in_python(work, tmp_path):
     assert len(kept)
     assert kept.positions[:, 1].max() < 31.5
     assert kept.positions[:, 2].min() > 31.5
+
+
+def test_the_next_tomogram_is_read_while_one_is_picked(work, tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr("etpick.api.read_ahead", lambda path: events.append(f"read {path.name}"))
+    etpick.pick_files(
+        work / "model", [work / "t1.mrc", work / "t2.mrc"], tmp_path,
+        on_start=lambda path, number, count: events.append(f"start {path.name}"),
+        on_done=lambda done: events.append(f"done {done.tomogram.name}"),
+    )  # fmt: skip
+    assert events == ["start t1.mrc", "read t2.mrc", "done t1", "start t2.mrc", "done t2"]
