@@ -178,7 +178,7 @@ def test_a_time_limit_leaves_time_for_averages_and_for_what_follows_the_steps(tm
         assert said[-1] == "averaging the labels of small, 2 of 2"  # so that what it took is known
         return 1
 
-    monkeypatch.setattr("etpick.training.Trainer._validation_seconds", lambda trainer, device, volumes: 10.0)
+    monkeypatch.setattr("etpick.training.Trainer._search_seconds", lambda trainer, device, held: 10.0)
     monkeypatch.setattr("etpick.training.can_quantise", lambda: copy)
     monkeypatch.setattr("etpick.training.Trainer._make_int8", lambda trainer, folder: None)
     monkeypatch.setattr("etpick.pacing.Pace.first_plan", plan)

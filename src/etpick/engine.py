@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Final, Protocol
 
 import psutil
@@ -109,6 +110,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 _TRIM_THRESHOLD: Final = -1  # glibc's malloc.h
 _MMAP_MAX: Final = -4
+_keepers = 0
+_counting = Lock()
 
 
 @contextmanager
@@ -116,17 +119,27 @@ def keeping_memory() -> Iterator[None]:
     """Memory freed by one layer stays with the process for the next, and goes back to the system at the end.
 
     glibc hands every block above 32 MB back at once, and the system clears its pages anew for each layer: a quarter
-    of the time of a large tile (benchmarks/engines.py). Does nothing where another library allocates.
+    of the time of a large tile (benchmarks/engines.py), a seventh of that of a training step. Does nothing where
+    another library allocates. Of those that run at once or within each other, the last to end gives back.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):
         yield
         return
+    _count_keepers(1)
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_MAX, 65536)
-        libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
-        libc.malloc_trim(0)
+        if _count_keepers(-1) == 0:
+            libc.mallopt(_MMAP_MAX, 65536)
+            libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
+            libc.malloc_trim(0)
+
+
+def _count_keepers(change: int) -> int:
+    global _keepers
+    with _counting:
+        _keepers += change
+        return _keepers

@@ -34,15 +34,10 @@ from etpick.class_averages import ClassAverages
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
-from etpick.engine import TorchEngine, choose_device
+from etpick.engine import TorchEngine, choose_device, keeping_memory
 from etpick.errors import TrainingError
 from etpick.hard import confused_places
-from etpick.inference import (
-    Candidates,
-    choose_tile,
-    plan_for,
-    search,
-)
+from etpick.inference import Candidates, search, search_seconds
 from etpick.io.atomic import make_folder
 from etpick.learner import Learner
 from etpick.pacing import TIMED_STEPS, Pace, milestones, one_cycle
@@ -136,6 +131,7 @@ class Trainer:
 
     # --- the run ---------------------------------------------------------------------------------
 
+    @keeping_memory()
     def run(self, should_stop: Callable[[], bool]) -> Model:
         """Train to the end, or until asked to stop."""
         self._started -= self.state.seconds
@@ -386,7 +382,7 @@ class Trainer:
         for _ in range(2):
             timed = self.state.size
             self._time_steps()
-            validations = self.config.validations * self._validation_seconds(self.device, self.prepared.validation)
+            validations = self.config.validations * self._search_seconds(self.device, self.prepared.validation)
             steps = self.pace.first_plan(self._seconds(), validations + self._ending_seconds)
             self._begin(steps)
             if self.state.size == timed:
@@ -409,10 +405,14 @@ class Trainer:
             return 0.0
         held, seconds = self.prepared.validation, 0.0
         if self._averages:
-            seconds += sum(self._validation_seconds(where, held) for where in (self.device, choose_device("cpu")))
+            seconds += sum(self._search_seconds(where, held) for where in (self.device, choose_device("cpu")))
         if self.config.int8 and self.folder is not None and can_quantise():
-            seconds += _INT8_VALIDATIONS * self._validation_seconds(choose_device("cpu"), affordable(held))
+            seconds += _INT8_VALIDATIONS * self._search_seconds(choose_device("cpu"), affordable(held))
         return seconds
+
+    def _search_seconds(self, device: torch.device, held: Sequence[ValidationVolume]) -> float:
+        engine = TorchEngine(self.learner.averaged().to(device), device)
+        return search_seconds([v.volume for v in held], engine, PickingConfig())
 
     def _replan(self, steps: int | None) -> None:
         """The machine's speed has changed: go on with another number of steps."""
@@ -424,21 +424,6 @@ class Trainer:
                 f"{self.config.max_minutes:g} minutes now (--steps will not repeat this run exactly)"
             )
             self._report(self.state.history[-1]["loss"])
-
-    def _validation_seconds(self, device: torch.device, volumes: Sequence[ValidationVolume]) -> float:
-        """An estimate for picking some validation volumes, from the speed on one tile; finding peaks adds a tenth."""
-        engine = TorchEngine(self.learner.averaged().to(device), device)
-        edge = engine.tile_size or 64
-        image = torch.zeros(edge, edge, edge)
-        engine(image)
-        before = time.monotonic()
-        engine(image)
-        each = (time.monotonic() - before) / edge**3
-        picking, read = PickingConfig(), 0
-        for v in volumes:
-            tile = choose_tile(v.volume, engine, picking)
-            read += plan_for(v.volume.shape, engine, picking, tile).voxels_read
-        return 1.1 * each * read
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
