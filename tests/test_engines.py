@@ -33,6 +33,7 @@ PYTORCH, OPENVINO = (f"{program} on cpu, {_PRECISION}" for program in ("PyTorch"
 def _few_tiles():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("etpick.quantising._TILES", 2)
+        patch.setattr("etpick.engines.has_amx", lambda: False)
         yield
 
 
@@ -78,6 +79,13 @@ def test_the_int8_copy_made_in_training_finds_the_same_particles(folder):
     assert record.accepted
     assert record.judged_by == "validation"
     assert record.tiles_of == ("balls0", "balls1")
+
+
+def test_with_amx_the_int8_copy_is_used_only_when_asked_for(folder, monkeypatch):
+    monkeypatch.setattr("etpick.engines.has_amx", lambda: True)
+    monkeypatch.setattr("etpick.engines._LARGE_VX", 0)
+    assert picked(folder).engine == OPENVINO
+    assert picked(folder, engine="int8").engine == "OpenVINO on cpu, int8"
 
 
 @pytest.mark.parametrize("kind", [FastNet, PaperNet])

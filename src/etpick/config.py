@@ -164,7 +164,8 @@ class PickingConfig(ExclusionConfig):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     engine: Literal["auto", "torch", "openvino", "int8"] = Field(
         "auto",
-        description="what computes; auto without a card: int8, else openvino, where installed and fit, else torch",
+        description="what computes; auto without a card: int8 (unless there is AMX), else openvino, where installed "
+        "and fit, else torch",
     )
 
     @model_validator(mode="after")

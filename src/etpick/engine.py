@@ -70,9 +70,19 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # only in newer PyTorch
+    capabilities = _capabilities()
     intel = str(capabilities.get("cpu_name", "")).startswith("Intel")
-    return bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and not intel))
+    return has_amx() or bool(capabilities.get("avx512_bf16") and not intel)
+
+
+def has_amx() -> bool:
+    """Whether the processor has units that multiply matrices of bfloat16, so that int8 gains nothing."""
+    return bool(_capabilities().get("amx_bf16"))
+
+
+def _capabilities() -> dict[str, Any]:
+    """Of the processor, as far as PyTorch tells; only newer ones do."""
+    return dict(getattr(torch.cpu, "get_capabilities", dict)())
 
 
 def half_precision(device: torch.device) -> torch.autocast:

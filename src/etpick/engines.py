@@ -11,7 +11,7 @@ from etpick.checkpoint import Model
 from etpick.compiled import OpenVinoEngine, graph_of, installed
 from etpick.config import PickingConfig
 from etpick.data import WorkingVolume
-from etpick.engine import Engine, TorchEngine, choose_device
+from etpick.engine import Engine, TorchEngine, choose_device, has_amx
 from etpick.errors import EtpickError, OutputError
 from etpick.io.atomic import make_folder
 from etpick.quantising import WORTH_VX, Int8, can_quantise, int8_engine, quantise_for, read_int8
@@ -22,16 +22,17 @@ _LARGE_VX: Final = 5_000_000  # a smaller tomogram is picked in the time that Op
 def choose_engine(model: Model, config: PickingConfig, volume: WorkingVolume, say: Callable[[str], None]) -> Engine:
     """The engine to pick a tomogram with, and others after it.
 
-    A graphics card is PyTorch's. Without one an int8 copy is made on first use, where the programs for it are
-    installed, the tomogram is large enough to be worth it, and the model's folder can be written to. Raises
-    EtpickError where what was asked for cannot be had.
+    A graphics card is PyTorch's. Without one, and without AMX, which is as fast in bfloat16, an int8 copy is made on
+    first use, where the programs for it are installed, the tomogram is large enough to be worth it, and the model's
+    folder can be written to. Raises EtpickError where what was asked for cannot be had.
     """
     device = choose_device(config.device)
     if device.type == "cuda" and config.engine in ("openvino", "int8"):
         raise EtpickError(f"--engine {config.engine} computes on the processor: use it with --device cpu")
     if device.type == "cuda" or config.engine == "torch" or (config.engine == "auto" and not installed()):
         return TorchEngine(model.network(device), device)
-    if config.engine != "openvino" and (engine := _int8(model, config.engine == "int8", volume, say)):
+    asked = config.engine == "int8"
+    if (asked or (config.engine == "auto" and not has_amx())) and (engine := _int8(model, asked, volume, say)):
         return engine
     network = model.network(device)
     if config.engine == "auto" and math.prod(volume.shape) < _LARGE_VX:
