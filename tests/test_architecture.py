@@ -21,6 +21,7 @@ LAYERS = [
     {"inference", "hard", "placement", "boxes"},
     {"decision"},
     {"class_averages"},
+    {"neighbours"},
     {"checkpoint", "conversion", "doctor", "partial", "preparation", "inspection"},
     {"quantising", "averaging_labels"},
     {"engines"},

@@ -347,6 +347,16 @@ def test_no_pick_moves_into_a_zone_where_nothing_is_picked(trained, tmp_path, mo
     assert {tuple(p) for p in looked.all.positions} == {tuple(p) for p in plain.all.positions}
 
 
+def test_picks_that_neighbours_explain_are_left_out(trained, tmp_path, monkeypatch):
+    _, looked = looking(trained, tmp_path, monkeypatch)
+    model = load_model(tmp_path)
+    model = replace(model, averages=replace(model.averages, rivals=True, explained=(0, 1)))
+    monkeypatch.setattr("etpick.picking.explained_by_neighbours", lambda a, v, c, scores: scores == scores.max())
+    found = Picker(model)(balls(9)[0])
+    assert len(found.all) == len(looked.all) - 1
+    assert {tuple(p) for p in found.all.positions} < {tuple(p) for p in looked.all.positions}
+
+
 def test_hopeless_candidates_are_those_ruled_out_and_not_among_the_best():
     candidates = Candidates(np.zeros((6, 3)), np.array([0.9, 0.8, 0.004, 0.003, 0.002, 0.05]), np.ones((6, 1)))
     decision = Decision(KINDS[:1], 10.0, identity(1), (0.85,))

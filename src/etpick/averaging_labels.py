@@ -26,6 +26,7 @@ from etpick.data import Source
 from etpick.decision import Decision, Validation, validate
 from etpick.evaluation.matching import Matches, match, radii_vx
 from etpick.inference import Candidates, join
+from etpick.neighbours import explained_by_neighbours
 from etpick.preparation import ValidationVolume
 from etpick.types import FloatArray, Particles
 
@@ -123,6 +124,13 @@ def judged(
         parts.append((evidence[p.predicted], c.classes[p.predicted], decision.index_of(truth), p.distances, after))
     averages = _trusted(averages, *(np.concatenate(column) for column in zip(*parts, strict=True)))
     seen = [averages.seen(c, *w) for c, w in zip(chosen, weighed, strict=True)]
+    explained = [
+        explained_by_neighbours(averages, v.volume, s, decision.scores(c))
+        for v, s, c in zip(volumes, seen, chosen, strict=True)
+    ]
+    averages = _with_rivals(averages, explained, pairs, [decision.reached(decision.named(c)) for c in chosen])
+    if averages.rivals:
+        seen = [s.select(~e) for s, e in zip(seen, explained, strict=True)]
     silent, truths = [replace(c, evidence=None) for c in seen], [v.truth for v in volumes]
     by_network, without, by_both = (
         validate(c, truths, decision.classes, decision.spacing_A, 1.0, partial=partial, chosen=True)
@@ -134,6 +142,18 @@ def judged(
         averages, calibration=by_both.decision.calibration, thresholds=by_both.decision.thresholds,
         f1=(by_network.evaluation.localisation.f1, by_both.evaluation.localisation.f1),
     )  # fmt: skip
+
+
+def _with_rivals(
+    averages: ClassAverages, explained: Sequence[NDArray[np.bool_]], pairs: Sequence[Matches],
+    picked: Sequence[NDArray[np.bool_]],
+) -> ClassAverages:  # fmt: skip
+    """Picks that their neighbours explain are left out unless they are right half as often as others, or more; where
+    labels are partial, right is what is labelled."""
+    right = sum(int(e[p.predicted].sum()) for e, p in zip(explained, pairs, strict=True))
+    count = sum(int((e & p).sum()) for e, p in zip(explained, picked, strict=True))
+    share = sum(len(p.predicted) for p in pairs) / max(sum(int(p.sum()) for p in picked), 1)
+    return replace(averages, rivals=right <= share / 2 * count, explained=(right, count - right))
 
 
 def _likelihood(result: Validation, chosen: Sequence[Candidates]) -> float:

@@ -63,6 +63,13 @@ class Boxes:
         values = self.grid.spectra(blocks * self._window, len(factor))
         return values * (self.grid.phases(off, len(factor)) * factor)
 
+    def blocks(self, spectra: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
+        """Voxels (n, e, e, e) in which a tomogram would show what has such spectra (n, f′), (n, 3) working voxels off
+        the middles. The tomogram is that of the factor (f′,), 0 where it measured nothing."""
+        off = torch.from_numpy(off_vx / self.scale).float()
+        seen = spectra * (factor > 0) * self.grid.phases(-off, spectra.shape[1])
+        return self.grid.boxes(seen, self.edge_vx)
+
     def noise_of(self, volume: Readable) -> Tensor:
         """(f,) factor that gives each wave of a box the power that white noise of σ 1 has, measured at random places; 0
         where a tilt series measured nothing."""
@@ -93,7 +100,7 @@ def read_boxes(
     found = {b: [torch.zeros(0, len(factor), dtype=torch.complex64)] for b, factor in factors.items()}
     batch = np.cumsum(edges**3) // _AT_ONCE_VX
     for rows in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(batch)) + 1):
-        read = [_cube(volume, middle, edge) for middle, edge in zip(middles[rows].tolist(), edges[rows], strict=True)]
+        read = [cube(volume, middle, edge) for middle, edge in zip(middles[rows].tolist(), edges[rows], strict=True)]
         for kind, parts in found.items():
             some = np.flatnonzero(wanted[kind][rows])
             if len(some):
@@ -102,7 +109,8 @@ def read_boxes(
     return {kind: torch.cat(found.pop(kind)) for kind in list(found)}
 
 
-def _cube(volume: Readable, middle: Sequence[int], edge: int) -> NDArray[np.float32]:
+def cube(volume: Readable, middle: Sequence[int], edge: int) -> NDArray[np.float32]:
+    """(e, e, e) voxels around one."""
     (z, y, x), half = middle, int(edge) // 2
     return volume.read(Box((z - half, y - half, x - half), (z + half, y + half, x + half)))
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from etpick.averaging.expectation import Spectra, views, weigh
+from etpick.averaging.expectation import Spectra, likeliest_poses, views, weigh
 from etpick.averaging.rotations import evenly_spaced
 from etpick.boxes import SHORTEST_VX, Boxes, boxes_of, read_boxes
 from etpick.data import Readable
@@ -75,7 +77,8 @@ class ClassAverages:
 
     right: shares of the particles of validation whose class is told right, by the network alone and by both.
     distance_vx, f1: the same for their mean distance from the centre, and for localisation, each fitted to the
-    candidates looked at; particles: how many there were.
+    candidates looked at; particles: how many there were. explained: how many right and wrong picks of validation
+    `etpick.neighbours` found explained by others; rivals: whether such picks are left out.
     """
 
     references: tuple[Tensor, ...]
@@ -89,11 +92,18 @@ class ClassAverages:
     distance_vx: tuple[float, float] = (0.0, 0.0)
     f1: tuple[float, float] = (0.0, 0.0)
     particles: int = 0
+    rivals: bool = False
+    explained: tuple[int, int] = (0, 0)
 
     @cached_property
     def _views(self) -> dict[int, Tensor]:
         """Spectra of turned averages by class, made when first asked for and kept for other tomograms."""
         return {}
+
+    @cached_property
+    def _noise(self) -> WeakKeyDictionary[Readable, dict[int, Tensor]]:
+        """Factors of tomograms by the edge of boxes."""
+        return WeakKeyDictionary()
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -103,7 +113,8 @@ class ClassAverages:
     @property
     def used(self) -> bool:
         """Whether a second look changes anything: averages that tell nothing are not asked."""
-        return self.moves or self.trust.evidence > 0 or self.calibration is not None
+        rivals = self.rivals and any(self.explained)
+        return self.moves or self.trust.evidence > 0 or self.calibration is not None or rivals
 
     def line(self) -> str:
         """What `etpick info` prints."""
@@ -117,6 +128,9 @@ class ClassAverages:
         place = "distance {:.2f} instead of {:.2f} voxels".format(*self.distance_vx[::-1])
         found = "localisation F1 {:.3f} instead of {:.3f}".format(*self.f1[::-1])
         parts = [told] * (self.trust.evidence > 0) + [place] * self.moves + [found] * (self.calibration is not None)
+        if self.rivals and any(self.explained):
+            right, wrong = self.explained
+            parts.append(f"leaves out {wrong} wrong picks and {right} right ones that neighbours explain")
         return f"a second look at candidates gives {', '.join(parts)} ({self._on()})"
 
     def _on(self) -> str:
@@ -158,7 +172,7 @@ class ClassAverages:
             return evidence, places
         boxes = boxes_of(self.widths_vx)
         used = [b for b, asked in zip(boxes, tried.any(axis=0), strict=True) if asked]
-        factors = {b: b.noise_of(volume)[: b.waves] for b in dict.fromkeys(used)}
+        factors = self.factors(volume, used)
         for start in range(0, len(positions), _CANDIDATES_AT_ONCE):
             part = slice(start, start + _CANDIDATES_AT_ONCE)
             wanted = {b: tried[part][:, [other is b for other in boxes]].any(axis=1) for b in factors}
@@ -168,25 +182,47 @@ class ClassAverages:
                 if not own.any():
                     continue
                 values = read[kind][torch.from_numpy(own[wanted[kind]])]
-                found, off = self._weigh(number, kind, kind.particles(values, factors[kind]))
+                found, off = self.weigh_class(number, kind, kind.particles(values, factors[kind]))
                 rows = start + np.flatnonzero(own)
                 evidence[rows, number] = found
                 places[rows, number] += off
         least, most = evidence.min(axis=1), np.where(tried, evidence, -np.inf).max(axis=1)
         return np.where(tried, evidence, np.where(known, least[:, None] - _UNTRIED, most[:, None])), places
 
-    def _weigh(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
+    def factors(self, volume: Readable, boxes: Iterable[Boxes]) -> dict[Boxes, Tensor]:
+        """(f′,) what whitens the spectra of each kind of boxes in a tomogram, measured when first asked for."""
+        known = self._noise.setdefault(volume, {})
+        for kind in boxes:
+            if kind.edge_vx not in known:
+                known[kind.edge_vx] = kind.noise_of(volume)[: kind.waves]
+        return {kind: known[kind.edge_vx] for kind in boxes}
+
+    def weigh_class(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
         """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""
-        width, spread = self.widths_vx[number] / boxes.scale, self.spread_vx / boxes.scale
+        found, off = weigh(seen, boxes.grid, self.turned(number, boxes), boxes.variance, *self._search(number, boxes))
+        return found.double().numpy(), off.double().numpy() * boxes.scale
+
+    def poses(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[Tensor, FloatArray]:
+        """(n, f′) spectra of the average of a class, turned as it fits particles best, and (n, 3) by how much these are
+        off their places, in working voxels."""
+        turned = self.turned(number, boxes)
+        index, off = likeliest_poses(seen, boxes.grid, turned, boxes.variance, *self._search(number, boxes))
+        return turned[index], off.double().numpy() * boxes.scale
+
+    def turned(self, number: int, boxes: Boxes) -> Tensor:
+        """(r, f′) spectra of the average of a class in all orientations."""
         turned = self._views.get(number)
         if turned is None:
-            rotations = evenly_spaced(angle_deg(width), np.random.default_rng(0))
+            rotations = evenly_spaced(angle_deg(self.widths_vx[number] / boxes.scale), np.random.default_rng(0))
             turned = views(boxes.grid, self.references[number], rotations, boxes.waves)
             if sum(kept.numel() for kept in self._views.values()) + turned.numel() <= _KEPT_VALUES:
                 self._views[number] = turned
-        reach = min(_REACH_VX, _REACH * width)
-        found, off = weigh(seen, boxes.grid, turned, boxes.variance, reach, spread, boxes.last_shell)
-        return found.double().numpy(), off.double().numpy() * boxes.scale
+        return turned
+
+    def _search(self, number: int, boxes: Boxes) -> tuple[float, float, int]:
+        """How far from picks to look, σ of their places, both in voxels of the grid, and the last shell."""
+        reach = min(_REACH_VX, _REACH * self.widths_vx[number] / boxes.scale)
+        return reach, self.spread_vx / boxes.scale, boxes.last_shell
 
 
 def are_no_hopeless_cases(candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:

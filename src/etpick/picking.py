@@ -27,6 +27,7 @@ from etpick.evaluation.comparison import joined
 from etpick.exclusion import Excluded, Masks, Zones, find_zones, sentence
 from etpick.inference import Candidates, OnScores, search
 from etpick.io.score_maps import MapGrid
+from etpick.neighbours import explained_by_neighbours
 from etpick.ops.calibrate import fit_histogram, identity
 from etpick.ops.suppression import kept_apart
 from etpick.types import Box, FloatArray, Particles, Tomogram
@@ -135,16 +136,21 @@ class Picker:
         """The candidates as picks, best first, those worth a look with the score, class and place that the averages of
         the classes give; and the decision on them.
 
-        None moves into a zone where nothing is picked, or towards another candidate that is as near as its radius.
+        Those that their neighbours explain are left out. None moves into a zone where nothing is picked, or towards
+        another candidate that is as near as its radius.
         """
         if self.averages is None:
             return decision, decision.named(chosen)
         worth = self.averages.worth_a_look(chosen, decision)
         second = self.model.second_decision if decision is self.model.decision else decision
-        looked, others = self.averages.look(volume, chosen.select(worth)), chosen.select(~worth)
+        first, others = chosen.select(worth), chosen.select(~worth)
+        looked = self.averages.look(volume, first)
+        if self.averages.rivals:
+            alone = ~explained_by_neighbours(self.averages, volume, looked, decision.scores(first))
+            first, looked = first.select(alone), looked.select(alone)
         positions = np.concatenate([looked.positions, others.positions])
-        before = np.concatenate([chosen.positions[worth], others.positions])
-        free = (np.arange(len(chosen.raw)) < worth.sum()) & (zones.of(in_file(positions, volume)) == "")
+        before = np.concatenate([first.positions, others.positions])
+        free = (np.arange(len(before)) < len(looked.raw)) & (zones.of(in_file(positions, volume)) == "")
         reach = decision.reach[np.concatenate([looked.classes, others.classes]).argmax(axis=1)]
         moved = kept_apart(before, positions, free, reach)
         everything = joined([second.named(looked), decision.named(others)])

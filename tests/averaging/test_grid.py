@@ -91,6 +91,14 @@ def test_a_larger_box_is_binned() -> None:
     assert torch.equal(large.volume(smooth), smooth)
 
 
+@pytest.mark.parametrize("size", [16, 24, 25])
+def test_boxes_have_the_spectra_that_they_are_made_of(size: int) -> None:
+    grid, generator = FourierGrid(16), torch.Generator().manual_seed(0)
+    spectra = torch.randn(2, 300, generator=generator, dtype=torch.complex64)
+    assert torch.allclose(grid.spectra(grid.boxes(spectra, size), 300), spectra, atol=1e-4)
+    assert grid.spectra(grid.boxes(spectra, size))[:, 300:].abs().max() < 1e-4
+
+
 @pytest.mark.parametrize("size", [9, 12])
 def test_spectra_are_those_about_the_middle_voxel(size: int) -> None:
     grid = FourierGrid(size)

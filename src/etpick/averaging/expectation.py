@@ -155,6 +155,33 @@ def weigh(
     the adaptive expectation of Scheres 2012). The others are taken to gain by the latter what the likeliest gain, as
     they do where particles are round; where they are not, the likeliest have nearly all the chance.
     """
+    shifts = lattice(reach_vx, 1.0)
+    evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
+    for scores, _, share in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
+        of_shift = scores.logsumexp(dim=2)
+        evidence.append(of_shift.logsumexp(dim=1) - share.sum(dim=1).log() - math.log(len(turned)))
+        means.append(of_shift.softmax(dim=1) @ shifts)
+    return torch.cat(evidence), torch.cat(means)
+
+
+def likeliest_poses(
+    spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, reach_vx: float, spread_vx: float, shell: int
+) -> tuple[Tensor, Tensor]:
+    """(n,) which of the rotations fits each particle best, and (n, 3) its shift; the arguments are those of `weigh`."""
+    shifts = lattice(reach_vx, 1.0)
+    rotations, places = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, 3)]
+    for scores, likeliest, _ in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
+        index, tried = scores.flatten(1).argmax(dim=1), likeliest.shape[1]
+        rotations.append(likeliest[torch.arange(len(index)), index % tried])
+        places.append(shifts[index // tried])
+    return torch.cat(rotations), torch.cat(places)
+
+
+def _try_likeliest(
+    spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, reach_vx: float, spread_vx: float, shell: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For a part of the particles after the other the scores (p, t, r′) of their likeliest rotations at all shifts of
+    `lattice`, which rotations these are (p, r′), and their shares of the chance by the longer waves (p, r′)."""
     count = grid.up_to(shell)
     longer = grid.up_to(min(shell, max(_LONGER_SHELLS, round(_LONGER * shell))))
     turned = turned[:, :count]
@@ -166,7 +193,6 @@ def weigh(
     waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
     likely, coarse_likely = (torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) for t in (shifts, coarse))
     tried = min(_LIKELIEST, len(turned))
-    evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
     at_once = min(_WEIGHED // (len(coarse) * len(turned)), _NEARBY_VALUES // (tried * count))
     for part in _parts(len(spectra), at_once):
         values = spectra.values[part, None, :count]
@@ -177,10 +203,7 @@ def weigh(
         chance = scores.clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)  # (p, r)
         share, likeliest = (chance / chance.sum(dim=1, keepdim=True)).topk(tried, dim=1)
         scores = _real(values * waves) @ rows[likeliest].transpose(1, 2) - penalty[likeliest][:, None]  # (p, t, r′)
-        of_shift = scores.logsumexp(dim=2) + likely
-        evidence.append(of_shift.logsumexp(dim=1) - share.sum(dim=1).log() - math.log(len(turned)))
-        means.append(of_shift.softmax(dim=1) @ shifts)
-    return torch.cat(evidence), torch.cat(means)
+        yield scores + likely[:, None], likeliest, share
 
 
 def _try_everywhere(

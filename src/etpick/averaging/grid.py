@@ -61,6 +61,19 @@ class FourierGrid:
         angle = 2 * math.pi * (size // 2) / size * k.sum(dim=1)  # of the middle voxel from the first
         return transformed * torch.polar(torch.full_like(angle, (self.box_vx / size) ** 3), angle)
 
+    def boxes(self, spectra: Tensor, size: int) -> Tensor:
+        """(n, f′) → (n, s, s, s) voxels, of this grid's size or finer; `spectra` reads the same from them."""
+        k = self.k[: spectra.shape[1]]
+        z, y, x = k.long().unbind(1)
+        angle = 2 * math.pi * (size // 2) / size * k.sum(dim=1)
+        values = spectra * torch.polar(torch.full_like(angle, (size / self.box_vx) ** 3), -angle)
+        transformed = torch.zeros(len(spectra), size, size, size // 2 + 1, dtype=torch.complex64)
+        transformed[:, z % size, y % size, x] = values
+        flat = x == 0  # a real transform holds both of a pair ±k here
+        transformed[:, -z[flat] % size, -y[flat] % size, 0] = values[:, flat].conj()
+        volumes: Tensor = torch.fft.irfftn(transformed, s=(size,) * 3, dim=(1, 2, 3))
+        return volumes
+
     def volume(self, volume: Tensor) -> Tensor:
         """(s, s, s), of this grid's size or larger, binned by leaving out high frequencies → (b, b, b)."""
         size, n = volume.shape[0], self.box_vx
