@@ -354,6 +354,8 @@ def test_picks_that_neighbours_explain_are_left_out(trained, tmp_path, monkeypat
     monkeypatch.setattr("etpick.picking.explained_by_neighbours", lambda a, v, c, scores: scores == scores.max())
     found = Picker(model)(balls(9)[0])
     assert len(found.all) == len(looked.all) - 1
+    assert (found.explained, looked.explained) == (1, 0)
+    assert "neighbours explain them: 1 candidates" in str(picking_report(balls(9)[0], found, model, {}))
     assert {tuple(p) for p in found.all.positions} < {tuple(p) for p in looked.all.positions}
 
 

@@ -13,7 +13,7 @@ from etpick.config import recipe
 from etpick.data import make_source, open_volume
 from etpick.decision import uncalibrated
 from etpick.inference import Candidates
-from etpick.neighbours import explained_by_neighbours
+from etpick.neighbours import _Crowd, explained_by_neighbours
 from etpick.preparation import ValidationVolume
 from etpick.types import Box, ParticleClass, Particles, Tomogram
 
@@ -85,7 +85,7 @@ def test_crowds_taken_one_by_one_give_the_same(averages, monkeypatch):
     volume, candidates = volume_of(tomogram), candidates_of(np.concatenate([between, centres]))
     scores = np.full(len(candidates.raw), 0.9)
     together = explained_by_neighbours(averages, volume, candidates, scores)
-    monkeypatch.setattr("etpick.neighbours._AT_ONCE", 1)
+    monkeypatch.setattr("etpick.neighbours._AT_ONCE_VX", 1)
     assert (explained_by_neighbours(averages, volume, candidates, scores) == together).all()
 
 
@@ -102,10 +102,50 @@ def test_validation_says_whether_explained_picks_are_left_out(averages, tmp_path
     assert told.rivals and told.used
     right, wrong = told.explained
     assert right <= 1 and wrong >= 0.9 * len(between)
-    assert f"leaves out {wrong} wrong picks and {right} right ones that neighbours explain" in told.line()
+    assert f"{wrong} picks without a label and {right} with one less, which neighbours explain" in told.line()
     save_averages(told, tmp_path)
     assert load_averages(tmp_path).explained == told.explained
 
     misled = judge(between, np.concatenate([centres, between]))  # here they are what is labelled
     assert not misled.rivals and misled.explained[0] > 0
     assert "explain" not in misled.line()
+    untold = judge(centres, centres)  # no validation pick is explained: nobody knows what it would do
+    assert not untold.rivals and untold.explained == (0, 0)
+
+
+def crowd(monkeypatch, evidence, takes, explains):
+    """Who goes of candidates with such evidence alone, of which takes[i, j] is what j explains of i's."""
+    neighbours = [np.flatnonzero(row | column).tolist() for row, column in zip(takes > 0, takes.T > 0, strict=True)]
+    one = object.__new__(_Crowd)
+    one._shown, one._neighbours = [None] * len(evidence), neighbours
+    monkeypatch.setattr(
+        one,
+        "_evidence",
+        lambda rows, able: np.array([evidence[i] - takes[i] @ able for i in rows], float),
+        raising=False,
+    )
+    return one.eliminated(np.array(explains)).tolist()
+
+
+def test_the_one_that_loses_most_goes_first_and_its_victims_come_back(monkeypatch):
+    chain = np.array([[0, 28, 0], [5, 0, 50], [0, 5, 0]])
+    assert crowd(monkeypatch, np.array([30, 60, 90]), chain, [True] * 3) == [False, True, False]
+
+
+def test_who_is_not_there_explains_nobody_and_is_not_explained(monkeypatch):
+    both = np.array([[0, 40], [40, 0]])
+    assert crowd(monkeypatch, np.array([46, -150]), both, [True, True]) == [False, False]
+    assert crowd(monkeypatch, np.array([46, 2]), both, [True, True]) == [False, False]
+    assert crowd(monkeypatch, np.array([46, 50]), both, [False, True]) == [True, False]
+
+
+def test_so_it_is_with_coarser_boxes(monkeypatch):
+    monkeypatch.setattr("etpick.boxes._LARGEST_VX", 16)
+    tomogram, centres, between = rods(0)
+    source = make_source(volume_of(tomogram), Particles(centres, np.full(len(centres), "rod")), KINDS)
+    coarse = ClassAverages(tuple(average_labels([source], np.array([8.0]), 0)), (8.0,), spread_vx=0.5)
+    tomogram, centres, between = rods(1)
+    candidates = candidates_of(np.concatenate([centres, between]))
+    explained = explained_by_neighbours(coarse, volume_of(tomogram), candidates, np.full(len(candidates.raw), 0.9))
+    assert explained[len(centres) :].mean() > 0.8
+    assert explained[: len(centres)].mean() < 0.1

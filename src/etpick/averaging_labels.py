@@ -41,6 +41,7 @@ _EVIDENCE: Final = 0.5  # standard deviations of the weights of the evidence and
 _OFFSET: Final = 1.0
 _LEAST_SPREAD_VX: Final = 0.3  # of places about particles, where validation has few
 _LEAST: Final = 1e-12  # chance of a class
+_BY_CHANCE: Final = 0.05  # of so few right ones among the picks that neighbours explain, were these as good as others
 
 
 def too_few(sources: Sequence[Source], classes: int) -> dict[int, int]:
@@ -115,17 +116,17 @@ def judged(
     before = np.concatenate([p.distances for p in pairs])
     if not len(before):
         return averages
-    averages = replace(averages, spread_vx=max(_LEAST_SPREAD_VX, math.sqrt(float((before**2).mean()) / 3)))
-    weighed = [averages.weigh(v.volume, c) for c, v in zip(chosen, volumes, strict=True)]
+    weighing = replace(averages, spread_vx=max(_LEAST_SPREAD_VX, math.sqrt(float((before**2).mean()) / 3)))
+    weighed = [weighing.weigh(v.volume, c) for c, v in zip(chosen, volumes, strict=True)]
     parts = []
     for c, v, p, (evidence, places) in zip(chosen, volumes, pairs, weighed, strict=True):
         truth = v.truth.select(p.truth)
         after = np.linalg.norm(places[p.predicted] - truth.positions[:, None], axis=2)
         parts.append((evidence[p.predicted], c.classes[p.predicted], decision.index_of(truth), p.distances, after))
-    averages = _trusted(averages, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+    averages = _trusted(weighing, *(np.concatenate(column) for column in zip(*parts, strict=True)))
     seen = [averages.seen(c, *w) for c, w in zip(chosen, weighed, strict=True)]
     explained = [
-        explained_by_neighbours(averages, v.volume, s, decision.scores(c))
+        explained_by_neighbours(weighing, v.volume, s, decision.scores(c))
         for v, s, c in zip(volumes, seen, chosen, strict=True)
     ]
     averages = _with_rivals(averages, explained, pairs, [decision.reached(decision.named(c)) for c in chosen])
@@ -148,12 +149,15 @@ def _with_rivals(
     averages: ClassAverages, explained: Sequence[NDArray[np.bool_]], pairs: Sequence[Matches],
     picked: Sequence[NDArray[np.bool_]],
 ) -> ClassAverages:  # fmt: skip
-    """Picks that their neighbours explain are left out unless they are right half as often as others, or more; where
-    labels are partial, right is what is labelled."""
+    """Picks that their neighbours explain are left out where clearly fewer of them are right than of all picks, or
+    where labels are partial, labelled."""
+    from scipy.stats import binom
+
     right = sum(int(e[p.predicted].sum()) for e, p in zip(explained, pairs, strict=True))
     count = sum(int((e & p).sum()) for e, p in zip(explained, picked, strict=True))
     share = sum(len(p.predicted) for p in pairs) / max(sum(int(p.sum()) for p in picked), 1)
-    return replace(averages, rivals=right <= share / 2 * count, explained=(right, count - right))
+    rivals = bool(binom.cdf(right, count, share) < _BY_CHANCE)
+    return replace(averages, rivals=rivals, explained=(right, count - right))
 
 
 def _likelihood(result: Validation, chosen: Sequence[Candidates]) -> float:

@@ -65,10 +65,13 @@ class Boxes:
 
     def blocks(self, spectra: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
         """Voxels (n, e, e, e) in which a tomogram would show what has such spectra (n, f′), (n, 3) working voxels off
-        the middles. The tomogram is that of the factor (f′,), 0 where it measured nothing."""
+        the middles, about 0 at the faces. The tomogram is that of the factor (f′,), 0 where it measured nothing."""
         off = torch.from_numpy(off_vx / self.scale).float()
         seen = spectra * (factor > 0) * self.grid.phases(-off, spectra.shape[1])
-        return self.grid.boxes(seen, self.edge_vx)
+        blocks = self.grid.boxes(seen, self.edge_vx)
+        faces = torch.ones(blocks.shape[1:], dtype=torch.bool)
+        faces[1:-1, 1:-1, 1:-1] = False
+        return blocks - blocks[:, faces].mean(dim=1)[:, None, None, None]
 
     def noise_of(self, volume: Readable) -> Tensor:
         """(f,) factor that gives each wave of a box the power that white noise of σ 1 has, measured at random places; 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -77,8 +77,8 @@ class ClassAverages:
 
     right: shares of the particles of validation whose class is told right, by the network alone and by both.
     distance_vx, f1: the same for their mean distance from the centre, and for localisation, each fitted to the
-    candidates looked at; particles: how many there were. explained: how many right and wrong picks of validation
-    `etpick.neighbours` found explained by others; rivals: whether such picks are left out.
+    candidates looked at; particles: how many there were. explained: how many picks of validation with and
+    without a label `etpick.neighbours` found explained by others; rivals: whether such picks are left out.
     """
 
     references: tuple[Tensor, ...]
@@ -113,8 +113,7 @@ class ClassAverages:
     @property
     def used(self) -> bool:
         """Whether a second look changes anything: averages that tell nothing are not asked."""
-        rivals = self.rivals and any(self.explained)
-        return self.moves or self.trust.evidence > 0 or self.calibration is not None or rivals
+        return self.moves or self.rivals or self.trust.evidence > 0 or self.calibration is not None
 
     def line(self) -> str:
         """What `etpick info` prints."""
@@ -128,9 +127,9 @@ class ClassAverages:
         place = "distance {:.2f} instead of {:.2f} voxels".format(*self.distance_vx[::-1])
         found = "localisation F1 {:.3f} instead of {:.3f}".format(*self.f1[::-1])
         parts = [told] * (self.trust.evidence > 0) + [place] * self.moves + [found] * (self.calibration is not None)
-        if self.rivals and any(self.explained):
-            right, wrong = self.explained
-            parts.append(f"leaves out {wrong} wrong picks and {right} right ones that neighbours explain")
+        if self.rivals:
+            labelled, others = self.explained
+            parts.append(f"{others} picks without a label and {labelled} with one less, which neighbours explain")
         return f"a second look at candidates gives {', '.join(parts)} ({self._on()})"
 
     def _on(self) -> str:
@@ -189,7 +188,7 @@ class ClassAverages:
         least, most = evidence.min(axis=1), np.where(tried, evidence, -np.inf).max(axis=1)
         return np.where(tried, evidence, np.where(known, least[:, None] - _UNTRIED, most[:, None])), places
 
-    def factors(self, volume: Readable, boxes: Iterable[Boxes]) -> dict[Boxes, Tensor]:
+    def factors(self, volume: Readable, boxes: Sequence[Boxes]) -> dict[Boxes, Tensor]:
         """(f′,) what whitens the spectra of each kind of boxes in a tomogram, measured when first asked for."""
         known = self._noise.setdefault(volume, {})
         for kind in boxes:

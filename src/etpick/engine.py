@@ -129,27 +129,27 @@ def keeping_memory() -> Iterator[None]:
     """Memory freed by one layer stays with the process for the next, and goes back to the system at the end.
 
     glibc hands every block above 32 MB back at once, and the system clears its pages anew for each layer: a quarter
-    of the time of a large tile (benchmarks/engines.py), a seventh of that of a training step. Does nothing where
-    another library allocates. Of those that run at once or within each other, the last to end gives back.
+    of the time of a large tile (benchmarks/engines.py), a twentieth to a fifth of that of a training step. Does nothing
+    where another library allocates. Of those that run at once or within each other, the last to end gives back.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):
         yield
         return
-    _count_keepers(1)
-    libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    _keep(libc, 1)
     try:
         yield
     finally:
-        if _count_keepers(-1) == 0:
-            libc.mallopt(_MMAP_MAX, 65536)
-            libc.mallopt(_TRIM_THRESHOLD, 128 * 1024)
-            libc.malloc_trim(0)
+        _keep(libc, -1)
 
 
-def _count_keepers(change: int) -> int:
+def _keep(libc: ctypes.CDLL, more: int) -> None:
+    """One more or one less keeps memory."""
     global _keepers
     with _counting:
-        _keepers += change
-        return _keepers
+        _keepers += more
+        kept = _keepers > 0
+        libc.mallopt(_MMAP_MAX, 0 if kept else 65536)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1 if kept else 128 * 1024)
+        if not kept:
+            libc.malloc_trim(0)

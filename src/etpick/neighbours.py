@@ -28,14 +28,16 @@ from etpick.types import FloatArray
 
 _SURE: Final = 0.5  # score of a candidate that may explain others
 _MOST: Final = 0.5  # of a candidate's evidence that neighbours may explain …
-_CLEAR: Final = 3.0  # … and of a weak one at least so much, a natural logarithm
-_AT_ONCE: Final = 300  # candidates whose voxels are held, 100 to 200 kB each
+_CLEAR: Final = (
+    3.0  # … where it has more than this, a natural logarithm; with less nothing is explained and none explains
+)
+_AT_ONCE_VX: Final = 2**23  # of boxes of candidates, and more where so many hang together
 
 
 def explained_by_neighbours(
     averages: ClassAverages, volume: Readable, candidates: Candidates, scores: FloatArray
 ) -> NDArray[np.bool_]:
-    """(n,) which candidates have most of their evidence from what others explain, those with `scores` (n,) above 0.5.
+    """(n,) which candidates owe most of their evidence to others, to those with `scores` (n,) of 0.5 and evidence.
 
     candidates: with the classes and places of the second look. Classes without an average take no part.
     """
@@ -50,8 +52,8 @@ def _crowds(
     averages: ClassAverages, candidates: Candidates, scores: FloatArray
 ) -> Iterator[tuple[NDArray[np.intp], list[list[int]]]]:
     """Candidates, some hundreds at once, with the row numbers among them of those that each is too near to."""
-    positions, count = candidates.positions, len(scores)
-    widths = np.where(averages.known, averages.widths_vx, 0)[candidates.classes.argmax(axis=1)]
+    positions, classes, count = candidates.positions, candidates.classes.argmax(axis=1), len(scores)
+    widths = np.where(averages.known, averages.widths_vx, 0)[classes]
     pairs = cKDTree(positions).query_pairs(widths.max(initial=0), output_type="ndarray")
     apart = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
     known, sure = (widths[pairs] > 0).all(axis=1), (scores[pairs] >= _SURE).any(axis=1)
@@ -61,7 +63,8 @@ def _crowds(
     members = np.unique(pairs)
     members = members[np.argsort(group[members], kind="stable")]
     groups = np.split(members, np.flatnonzero(np.diff(group[members])) + 1)
-    batch = np.cumsum([len(g) for g in groups]) // _AT_ONCE
+    voxels = np.array([boxes.edge_vx**3 for boxes in boxes_of(averages.widths_vx)])[classes]
+    batch = np.cumsum([voxels[g].sum() for g in groups]) // _AT_ONCE_VX
     for number in np.unique(batch):
         own = np.concatenate([g for g, b in zip(groups, batch, strict=True) if b == number])
         row = {member: i for i, member in enumerate(own.tolist())}
@@ -98,15 +101,16 @@ class _Crowd:
 
     def eliminated(self, explains: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(n,) which of the candidates are explained by those that may explain (n,)."""
-        everyone, explains = range(len(self._shown)), explains.copy()
-        alone, left = (self._evidence(everyone, able) for able in (np.zeros_like(explains), explains))
-        gone = np.zeros(len(alone), bool)
+        everyone = range(len(self._shown))
+        alone = self._evidence(everyone, np.zeros_like(explains))
+        explains = explains & (alone > _CLEAR)
+        left, gone = self._evidence(everyone, explains), np.zeros(len(alone), bool)
         while True:
-            lost = alone - left
-            losing = ~gone & (lost > np.maximum(_CLEAR, _MOST * alone))
-            if not losing.any():
-                return gone
-            worst = int(np.where(losing, lost / np.maximum(alone, _CLEAR), 0).argmax())
+            share = np.where(alone > _CLEAR, 1 - left / np.maximum(alone, _CLEAR), 0)
+            losing = share > _MOST
+            if not (losing & ~gone).any():
+                return gone & losing  # who went because of one that went later is back
+            worst = int(np.where(gone, 0, share).argmax())
             gone[worst] = True
             if explains[worst]:
                 explains[worst] = False

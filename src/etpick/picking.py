@@ -49,7 +49,7 @@ class Found:
     `why_empty` why there are no picks, where there are none, and `warning` what looks wrong with the tomogram.
     `excluded` holds the candidates in the `zones` where nothing is picked, `left_out` those of them that would
     have been picks; they are not in `all`, and had no say in thresholds or in which of two neighbours is kept.
-    `averages` had a second look at the candidates.
+    `averages` had a second look at the candidates, which left out so many as `explained`, not in `all` either.
     """
 
     picks: Particles
@@ -63,6 +63,7 @@ class Found:
     excluded: Excluded = field(default_factory=Excluded)
     left_out: Excluded = field(default_factory=Excluded)
     averages: ClassAverages | None = None
+    explained: int = 0
 
     @property
     def what_was_left_out(self) -> str:
@@ -117,7 +118,9 @@ class Picker:
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)
         by_network, how = self._calibrated(candidates)
-        looked, everything = self._looked_at_again(volume, zones, by_network, by_network.one_each(candidates))
+        chosen = by_network.one_each(candidates)
+        looked, everything = self._looked_at_again(volume, zones, by_network, chosen)
+        explained = len(chosen.raw) - len(everything)
         decision, limit = self._with_thresholds(looked, everything)
         if decision is not looked:  # thresholds were asked for
             by_network = replace(by_network, thresholds=decision.thresholds)
@@ -128,6 +131,7 @@ class Picker:
             why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
             warning=self._doubt(volume, by_network, picks),
             zones=zones, excluded=held, left_out=zones.holding(by_network.keep(others)), averages=self.averages,
+            explained=explained,
         )  # fmt: skip
 
     def _looked_at_again(

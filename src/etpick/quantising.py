@@ -61,7 +61,9 @@ class Int8:
     def line(self) -> str:
         """What `etpick info` prints."""
         kept = f", {len(self.kept_float)} convolutions kept in float" if self.kept_float else ""
-        verdict = "used on processors without AMX" if self.accepted else "not used: it costs too much"
+        verdict = (
+            "used where there is neither a graphics card nor AMX" if self.accepted else "not used: it costs too much"
+        )
         change = round(-self.loss, 3) or 0.0  # no −0.000
         return f"int8 copy: F1 {change:+.3f} by {self.judged_by}{kept}; {verdict}"
 

@@ -164,6 +164,8 @@ def _averages(found: Found, classes: Sequence[ParticleClass]) -> Section | None:
         "The labelled particles of each class, averaged from random orientations when the model was trained: middle "
         f"planes xy, xz and yz; {found.averages.gain()}." + (f" There is none of {others}." if others else "")
     )
+    if found.explained:
+        text += f" Left out here, since neighbours explain them: {found.explained} candidates."
     return Section("Averages of the classes", (text,), pictures=pictures)
 
 
