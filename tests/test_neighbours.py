@@ -117,10 +117,10 @@ def crowd(monkeypatch, evidence, takes, explains):
     """Who goes of candidates with such evidence alone, of which takes[i, j] is what j explains of i's."""
     neighbours = [np.flatnonzero(row | column).tolist() for row, column in zip(takes > 0, takes.T > 0, strict=True)]
     one = object.__new__(_Crowd)
-    one._shown, one._neighbours = [None] * len(evidence), neighbours
+    one._evidence, one._neighbours = evidence, neighbours
     monkeypatch.setattr(
         one,
-        "_evidence",
+        "_evidence_left",
         lambda rows, able: np.array([evidence[i] - takes[i] @ able for i in rows], float),
         raising=False,
     )

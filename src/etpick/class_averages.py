@@ -201,12 +201,12 @@ class ClassAverages:
         found, off = weigh(seen, boxes.grid, self.turned(number, boxes), boxes.variance, *self._search(number, boxes))
         return found.double().numpy(), off.double().numpy() * boxes.scale
 
-    def poses(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[Tensor, FloatArray]:
-        """(n, f′) spectra of the average of a class, turned as it fits particles best, and (n, 3) by how much these are
-        off their places, in working voxels."""
+    def poses(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, Tensor, FloatArray]:
+        """(n,) evidence for one class, (n, f′) spectra of its average, turned as it fits the picks best, and (n, 3) by
+        how much these are off their places, in working voxels."""
         turned = self.turned(number, boxes)
-        index, off = likeliest_poses(seen, boxes.grid, turned, boxes.variance, *self._search(number, boxes))
-        return turned[index], off.double().numpy() * boxes.scale
+        found, index, off = likeliest_poses(seen, boxes.grid, turned, boxes.variance, *self._search(number, boxes))
+        return found.double().numpy(), turned[index], off.double().numpy() * boxes.scale
 
     def turned(self, number: int, boxes: Boxes) -> Tensor:
         """(r, f′) spectra of the average of a class in all orientations."""

@@ -2,8 +2,8 @@
 
 Candidates nearer than their diameters allow compete for what the tomogram shows. Of each the average of its class, in
 the orientation that fits best, says what it would look like; what is left of a place when its neighbours are taken
-away tells what speaks for it alone. The candidate that loses the largest share goes, its neighbours are weighed anew,
-and so on until nobody loses most of it: backward elimination, as in regression.
+away tells what speaks for it alone. Who loses a larger share than all its neighbours goes, these are weighed anew, and
+so on until nobody loses most of it: backward elimination, as in regression.
 """
 
 from __future__ import annotations
@@ -93,31 +93,34 @@ class _Crowd:
             for middle, boxes in zip(self._middles.tolist(), self._boxes, strict=True)
         ]
         self._alone: list[Tensor] = [torch.zeros(0)] * len(self._shown)
+        self._evidence = np.zeros(len(self._shown))
         for number, boxes, rows in self._by_class(range(len(self._shown))):
-            factor = self._factors[boxes]
-            turned, moved = averages.poses(number, boxes, self._seen(boxes, rows, [self._shown[i] for i in rows]))
-            for i, block in zip(rows, boxes.blocks(turned, self._off[rows] + moved, factor), strict=True):
+            seen = self._seen(boxes, rows, [self._shown[i] for i in rows])
+            self._evidence[rows], turned, moved = averages.poses(number, boxes, seen)
+            blocks = boxes.blocks(turned, self._off[rows] + moved, self._factors[boxes])
+            for i, block in zip(rows, blocks, strict=True):
                 self._alone[i] = block
 
     def eliminated(self, explains: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(n,) which of the candidates are explained by those that may explain (n,)."""
-        everyone = range(len(self._shown))
-        alone = self._evidence(everyone, np.zeros_like(explains))
+        alone = self._evidence
         explains = explains & (alone > _CLEAR)
-        left, gone = self._evidence(everyone, explains), np.zeros(len(alone), bool)
+        left, gone = self._evidence_left(range(len(alone)), explains), np.zeros(len(alone), bool)
         while True:
             share = np.where(alone > _CLEAR, 1 - left / np.maximum(alone, _CLEAR), 0)
             losing = share > _MOST
-            if not (losing & ~gone).any():
+            rank = [(value, i) for i, value in enumerate(np.where(gone, 0, share).tolist())]
+            worst = [
+                i for i in np.flatnonzero(losing & ~gone).tolist()
+                if all(rank[i] > rank[other] for other in self._neighbours[i])
+            ]  # fmt: skip
+            if not worst:
                 return gone & losing  # who went because of one that went later is back
-            worst = int(np.where(gone, 0, share).argmax())
-            gone[worst] = True
-            if explains[worst]:
-                explains[worst] = False
-                rows = self._neighbours[worst]
-                left[rows] = self._evidence(rows, explains)
+            gone[worst], explains[worst] = True, False
+            rows = sorted({other for i in worst for other in self._neighbours[i]})
+            left[rows] = self._evidence_left(rows, explains)
 
-    def _evidence(self, rows: Sequence[int], explains: NDArray[np.bool_]) -> FloatArray:
+    def _evidence_left(self, rows: Sequence[int], explains: NDArray[np.bool_]) -> FloatArray:
         """(r,) for the class of each candidate, in what the neighbours that may explain leave of the tomogram."""
         place = {i: n for n, i in enumerate(rows)}
         evidence = np.zeros(len(rows))

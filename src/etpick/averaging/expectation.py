@@ -157,36 +157,38 @@ def weigh(
     """
     shifts = lattice(reach_vx, 1.0)
     evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
-    for scores, _, share in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
+    for scores, _ in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
         of_shift = scores.logsumexp(dim=2)
-        evidence.append(of_shift.logsumexp(dim=1) - share.sum(dim=1).log() - math.log(len(turned)))
+        evidence.append(of_shift.logsumexp(dim=1))
         means.append(of_shift.softmax(dim=1) @ shifts)
     return torch.cat(evidence), torch.cat(means)
 
 
 def likeliest_poses(
     spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, reach_vx: float, spread_vx: float, shell: int
-) -> tuple[Tensor, Tensor]:
-    """(n,) which of the rotations fits each particle best, and (n, 3) its shift; the arguments are those of `weigh`."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) evidence of each particle, (n,) which of the rotations fits it best, and (n, 3) its shift; the arguments are
+    those of `weigh`."""
     shifts = lattice(reach_vx, 1.0)
-    rotations, places = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, 3)]
-    for scores, likeliest, _ in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
+    evidence, rotations, places = [torch.zeros(0)], [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, 3)]
+    for scores, likeliest in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
+        evidence.append(scores.logsumexp(dim=(1, 2)))
         index, tried = scores.flatten(1).argmax(dim=1), likeliest.shape[1]
         rotations.append(likeliest[torch.arange(len(index)), index % tried])
         places.append(shifts[index // tried])
-    return torch.cat(rotations), torch.cat(places)
+    return torch.cat(evidence), torch.cat(rotations), torch.cat(places)
 
 
 def _try_likeliest(
     spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, reach_vx: float, spread_vx: float, shell: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor]]:
     """For a part of the particles after the other the scores (p, t, r′) of their likeliest rotations at all shifts of
-    `lattice`, which rotations these are (p, r′), and their shares of the chance by the longer waves (p, r′)."""
+    `lattice`, whose exponentials add up to the likelihood over all poses, and which rotations these are (p, r′)."""
     count = grid.up_to(shell)
     longer = grid.up_to(min(shell, max(_LONGER_SHELLS, round(_LONGER * shell))))
     turned = turned[:, :count]
     weight = spectra.measured[0, :count] / variance[grid.shell[:count]]
-    power = turned.abs() ** 2 * (0.5 * spectra.measured[0, :count] * weight)
+    power = torch.view_as_real(turned).square().sum(dim=2) * (0.5 * spectra.measured[0, :count] * weight)
     rows, penalty = _real(turned * weight), power.sum(dim=1)
     longer_rows, longer_penalty = rows[:, : 2 * longer].T.contiguous(), power[:, :longer].sum(dim=1)
     shifts, coarse = lattice(reach_vx, 1.0), lattice(reach_vx, _COARSE_VX)
@@ -203,7 +205,8 @@ def _try_likeliest(
         chance = scores.clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)  # (p, r)
         share, likeliest = (chance / chance.sum(dim=1, keepdim=True)).topk(tried, dim=1)
         scores = _real(values * waves) @ rows[likeliest].transpose(1, 2) - penalty[likeliest][:, None]  # (p, t, r′)
-        yield scores + likely[:, None], likeliest, share
+        others = share.sum(dim=1).log() + math.log(len(turned))
+        yield scores + (likely - others[:, None])[:, :, None], likeliest
 
 
 def _try_everywhere(
