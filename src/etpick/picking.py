@@ -20,7 +20,7 @@ from etpick.decision import (
     precision_threshold,
     uncalibrated,
 )
-from etpick.engine import Engine, choose_device
+from etpick.engine import Engine, choose_device, keeping_memory
 from etpick.engines import choose_engine
 from etpick.errors import SpacingError
 from etpick.evaluation.comparison import joined
@@ -134,6 +134,7 @@ class Picker:
             explained=explained,
         )  # fmt: skip
 
+    @keeping_memory()
     def _looked_at_again(
         self, volume: WorkingVolume, zones: Zones, decision: Decision, chosen: Candidates
     ) -> tuple[Decision, Particles]:
