@@ -27,10 +27,8 @@ from etpick.inference import Candidates
 from etpick.types import FloatArray
 
 _SURE: Final = 0.5  # score of a candidate that may explain others
-_MOST: Final = 0.5  # of a candidate's evidence that neighbours may explain …
-_CLEAR: Final = (
-    3.0  # … where it has more than this, a natural logarithm; with less nothing is explained and none explains
-)
+_CLEAR: Final = 3.0  # evidence, a natural logarithm, with less of which it explains nobody and is not explained
+_MOST: Final = 0.5  # of a candidate's evidence that neighbours may explain
 _AT_ONCE_VX: Final = 2**23  # of boxes of candidates, and more where so many hang together
 
 
