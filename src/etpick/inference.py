@@ -20,6 +20,7 @@ from etpick.errors import EtpickError, InputError
 from etpick.ops.peaks import (
     local_maxima,
     mean_pool,
+    one_of_each_plateau,
     pooling_iterations,
     refine,
     sample_mean,
@@ -125,7 +126,7 @@ class PeakFinder:
         smooth = mean_pool(raw, self.kernel, self.iterations)
         maxima = local_maxima(smooth, self.floor)
         z = maxima[:, 0] + scores.start
-        maxima = maxima[(z >= first) & (z < last)]
+        maxima = one_of_each_plateau(maxima[(z >= first) & (z < last)])
         positions = refine(smooth, maxima)
         positions[:, 0] += scores.start
         positions = positions * self.stride + (self.stride - 1) / 2

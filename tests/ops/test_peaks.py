@@ -9,6 +9,7 @@ from etpick.ops.labels import render_labels
 from etpick.ops.peaks import (
     local_maxima,
     mean_pool,
+    one_of_each_plateau,
     pooling_iterations,
     pooling_weights,
     refine,
@@ -32,6 +33,20 @@ def test_one_separable_smoothing_equals_the_iterated_mean_pooling(kernel, iterat
     assert mean_pool(torch.from_numpy(scores), kernel, iterations).numpy() == pytest.approx(
         iterated_pooling(scores, kernel, iterations), abs=1e-6
     )
+
+
+def test_of_a_plateau_its_middle_is_the_maximum():
+    flat = torch.zeros(20, 24, 24)
+    flat[4:9, 5:10, 6:11] = 0.9  # a cube
+    flat[14, 3, 3:21] = 0.8  # a bar
+    flat[17, 20, 20] = 0.7
+    maxima = local_maxima(flat, 0.1)
+    assert len(maxima) == 125 + 18 + 1
+    assert one_of_each_plateau(maxima).tolist() == [[6, 7, 8], [14, 3, 11], [17, 20, 20]]
+    assert one_of_each_plateau(maxima[-1:]).tolist() == [[17, 20, 20]]
+    assert one_of_each_plateau(maxima[:0]).shape == (0, 3)
+    everywhere = local_maxima(torch.ones(30, 30, 30), 0.1)
+    assert len(one_of_each_plateau(everywhere)) == 1
 
 
 @given(r=st.integers(1, 12), kernel=st.sampled_from([3, 5, 7]))

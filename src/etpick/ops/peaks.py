@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from functools import reduce
 from itertools import product
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 from torch import Tensor
+
+_TOUCHING: Final = 1.8  # voxels, a little more than √3
 
 
 def pooling_iterations(label_diameter: float, kernel: int) -> int:
@@ -51,6 +57,20 @@ def local_maxima(smooth: Tensor, floor: float) -> Tensor:
             part = highest.narrow(axis, at, size - 1)
             torch.maximum(part, source.narrow(axis, beside, size - 1), out=part)
     return ((smooth >= highest) & (smooth > floor)).nonzero()
+
+
+def one_of_each_plateau(maxima: Tensor) -> Tensor:
+    """(n, 3) local maxima → (m, 3): of those that touch, which are equally high, the one nearest to their middle."""
+    voxels = maxima.numpy(force=True)
+    pairs = KDTree(voxels).query_pairs(_TOUCHING, output_type="ndarray") if len(voxels) else voxels
+    if not len(pairs):
+        return maxima
+    links = coo_matrix((np.ones(len(pairs), bool), pairs.T), shape=(len(voxels),) * 2)
+    plateau = connected_components(links, directed=False)[1]
+    middle = np.stack([np.bincount(plateau, axis) for axis in voxels.T], axis=1) / np.bincount(plateau)[:, None]
+    order = np.lexsort((((voxels - middle[plateau]) ** 2).sum(axis=1), plateau))
+    first = order[np.unique(plateau[order], return_index=True)[1]]
+    return maxima[torch.from_numpy(np.sort(first)).to(maxima.device)]
 
 
 def refine(smooth: Tensor, maxima: Tensor) -> Tensor:
