@@ -196,3 +196,10 @@ def test_the_tile_fits_memory_and_the_paper_network_keeps_its_own(monkeypatch):
 def test_a_device_that_is_not_there_is_named(name):
     with pytest.raises(EtpickError, match=name):
         choose_device(name)
+
+
+def test_of_a_flat_top_the_middle_is_found():
+    foreground = torch.zeros(24, 24, 24)
+    foreground[4:17, 5:18, 6:19] = 1.0
+    found = PeakFinder(8.0, 2, 0.1, binary=True)(Scores(0, foreground, foreground[None].half()), 0, 24)
+    assert found.positions == pytest.approx(np.array([[20.5, 22.5, 24.5]]))  # 2j + ½

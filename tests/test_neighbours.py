@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from etpick.averaging_labels import average_labels, judged
+from etpick.boxes import Boxes
 from etpick.class_averages import ClassAverages, load_averages, save_averages
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
@@ -102,7 +103,7 @@ def test_validation_says_whether_explained_picks_are_left_out(averages, tmp_path
     assert told.rivals and told.used
     right, wrong = told.explained
     assert right <= 1 and wrong >= 0.9 * len(between)
-    assert f"{wrong} picks without a label and {right} with one less, which neighbours explain" in told.line()
+    assert f"{wrong} unlabelled and {right} labelled picks fewer, which neighbours explain" in told.line()
     save_averages(told, tmp_path)
     assert load_averages(tmp_path).explained == told.explained
 
@@ -111,6 +112,18 @@ def test_validation_says_whether_explained_picks_are_left_out(averages, tmp_path
     assert "explain" not in misled.line()
     untold = judge(centres, centres)  # no validation pick is explained: nobody knows what it would do
     assert not untold.rivals and untold.explained == (0, 0)
+
+
+@pytest.mark.parametrize("width", [8.0, 40.0], ids=["plain", "binned"])
+def test_blocks_show_what_is_seen_where_it_lies(width):
+    boxes, off = Boxes(width), np.array([[2.5, -1.0, 0.25]])
+    axis = np.arange(boxes.edge_vx) - boxes.edge_vx // 2
+    z, y, x = (axis - o for o in off[0])
+    ball = np.exp(-(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2) / (2 * (width / 5) ** 2))
+    factor = torch.ones(boxes.waves)
+    spectra = boxes.spectra(torch.from_numpy(ball[None]).float(), off, factor)  # with the ball in the middle
+    assert boxes.blocks(spectra, off, factor)[0].numpy() == pytest.approx(ball, abs=0.05)
+    assert boxes.blocks(spectra, off, factor * 0).abs().max() == 0
 
 
 def crowd(monkeypatch, evidence, takes, explains):

@@ -129,7 +129,7 @@ class ClassAverages:
         parts = [told] * (self.trust.evidence > 0) + [place] * self.moves + [found] * (self.calibration is not None)
         if self.rivals:
             labelled, others = self.explained
-            parts.append(f"{others} picks without a label and {labelled} with one less, which neighbours explain")
+            parts.append(f"{others} unlabelled and {labelled} labelled picks fewer, which neighbours explain")
         return f"a second look at candidates gives {', '.join(parts)} ({self._on()})"
 
     def _on(self) -> str:
