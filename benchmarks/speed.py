@@ -32,7 +32,7 @@ from common import keep, phantom
 from etpick.checkpoint import Model, make_network, save_model
 from etpick.compiled import OpenVinoEngine, graph_of
 from etpick.config import PickingConfig, recipe
-from etpick.data import open_volume
+from etpick.data import open_volume, resident
 from etpick.decision import Decision
 from etpick.engine import TorchEngine, keeping_memory
 from etpick.exclusion import find_zones
@@ -87,12 +87,13 @@ def run(path: Path, picker: Picker, out: Path) -> dict[str, float]:
     engine = picker.engine_for(volume)
     plan = plan_for(volume.shape, engine, picker.config, choose_tile(volume, engine, picker.config))
     with keeping_memory():
-        slabs = watch.watched(predict(volume, engine, plan))
+        voxels = resident(volume, engine.device)
+        slabs = watch.watched(predict(voxels, engine, plan))
         candidates = find(slabs, -(-volume.shape[0] // engine.stride), picker.finder)
     chosen = picker.decision.one_each(candidates)
     zones = find_zones(tomogram, picker.config, None)
     watch.lap("peaks")
-    picks = Decision.keep(*picker._looked_at_again(volume, zones, picker.decision, chosen))
+    picks = Decision.keep(*picker._looked_at_again(voxels, volume, zones, picker.decision, chosen))
     watch.lap("second look")
     for suffix in ("csv", "star"):
         write_picks(out / f"picks.{suffix}", picks, overwrite=True)

@@ -145,16 +145,7 @@ def test_a_label_sits_where_its_particle_is_cut():
     assert seen > 20
 
 
-def test_a_volume_on_a_device_reads_as_the_file_does_beyond_its_faces_too():
-    levels = np.random.default_rng(0).normal(size=(21, 30, 40)).astype(np.float32)
-    volume = open_volume(Tomogram(levels, 10.0), 10.0, recipe())
-    there = resident(volume, torch.device("cpu"))
-    assert there is not volume and there.shape == volume.shape
-    for box in (Box((0, 0, 0), (21, 30, 40)), Box((3, 4, 5), (9, 8, 7)), Box((-3, 20, 35), (24, 36, 48))):
-        assert (there.read(box).numpy() == volume.read(box)).all()
-
-
 def test_a_volume_too_large_for_a_card_stays_in_its_file(monkeypatch):
     monkeypatch.setattr("etpick.data.free_bytes", lambda device: 1000)
     volume = open_volume(Tomogram(np.random.default_rng(0).normal(size=(20, 20, 20)), 10.0), 10.0, recipe())
-    assert resident(volume, torch.device("cpu")) is volume
+    assert resident(volume, torch.device("cuda")) is volume

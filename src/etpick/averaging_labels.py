@@ -24,6 +24,7 @@ from etpick.boxes import Boxes, boxes_of
 from etpick.class_averages import ClassAverages, Trust, are_no_hopeless_cases
 from etpick.data import Source
 from etpick.decision import Decision, Validation, validate
+from etpick.engine import CPU
 from etpick.evaluation.matching import Matches, match, radii_vx
 from etpick.inference import Candidates, join
 from etpick.neighbours import explained_by_neighbours
@@ -51,15 +52,17 @@ def too_few(sources: Sequence[Source], classes: int) -> dict[int, int]:
     return {number: count for number, count in counts.items() if count < FEWEST}
 
 
-def average_labels(sources: Sequence[Source], widths_vx: FloatArray, seed: int, first: int = 0) -> Iterator[Tensor]:
+def average_labels(
+    sources: Sequence[Source], widths_vx: FloatArray, seed: int, first: int = 0, device: torch.device = CPU
+) -> Iterator[Tensor]:
     """(b, b, b) averages of the labelled particles of the classes, one after the other from number `first` on, each on
     the grid of its `Boxes`; (0,) of one that has too few. widths_vx: (c,) of all classes, in working voxels."""
-    kinds, few = boxes_of(widths_vx.tolist()), too_few(sources, len(widths_vx))
+    kinds, few = boxes_of(widths_vx.tolist(), device), too_few(sources, len(widths_vx))
     noise: dict[Boxes, list[Tensor]] = {}
     for number in range(first, len(kinds)):
         boxes = kinds[number]
         if number in few:
-            yield torch.zeros(0)
+            yield torch.zeros(0, device=device)
             continue
         if boxes not in noise:
             noise[boxes] = [boxes.noise_of(source.volume) for source in sources]
@@ -77,7 +80,7 @@ def read_labels(
         boxes.read(s.volume, s.positions[chosen[chosen[:, 0] == i, 1]], factor)
         for i, (s, factor) in enumerate(zip(sources, factors, strict=True))
     ]
-    group = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
+    group = torch.cat([part.group + i for i, part in enumerate(parts)])
     return Spectra(torch.cat([part.values for part in parts]), torch.stack(list(factors)), group, boxes.kept)
 
 
@@ -97,8 +100,8 @@ def centred_on_labels(reference: Tensor, poses: Poses, grid: FourierGrid) -> Ten
     Poses say where the reference's middle, its centre of mass, lies from the labels.
     """
     labels = -(poses.rotations.transpose(1, 2) @ poses.shifts_vx[:, :, None])[:, :, 0]
-    axis = torch.fft.fftfreq(grid.box_vx)
-    turn = sum(torch.meshgrid(*(axis * float(u) for u in labels.mean(dim=0)), indexing="ij"), torch.zeros(()))
+    axis = torch.fft.fftfreq(grid.box_vx, device=grid.device)
+    turn = sum(torch.meshgrid(*(axis * u for u in labels.mean(dim=0)), indexing="ij"), torch.zeros_like(axis[0]))
     moved: Tensor = torch.fft.ifftn(torch.fft.fftn(reference) * torch.exp(2j * math.pi * turn)).real
     return moved
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from etpick.averaging.expectation import Spectra
-from etpick.averaging.grid import FourierGrid
-from etpick.data import Readable
+from etpick.averaging.grid import FourierGrid, at_once
+from etpick.data import Readable, Resident, Voxels
+from etpick.engine import CPU
 from etpick.types import Box, FloatArray
 
 _BOX: Final = 1.6  # edge of a box in diameters of the particle …
@@ -31,90 +32,106 @@ class Boxes:
 
     edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
     grid's. waves: how many of the grid's tell classes apart, those up to last_shell. variance: (shells + 1,) of the
-    real and of the imaginary part of white noise of σ 1 in such a box. kept: as in `Spectra`.
+    real and of the imaginary part of white noise of σ 1 in such a box. kept: as in `Spectra`. device: of the spectra.
     """
 
-    def __init__(self, width_vx: float) -> None:
+    def __init__(self, width_vx: float, device: torch.device = CPU) -> None:
+        self.device = device
         self.edge_vx = 2 * math.ceil(max(_BOX * width_vx, width_vx + _ROOM_VX) / 2)
-        self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX))
+        self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX), device)
         self.scale = self.edge_vx / self.grid.box_vx
         self.last_shell = min(self.grid.shells, math.floor(self.grid.box_vx / SHORTEST_VX))
         self.waves = self.grid.up_to(self.last_shell)
         axis = np.arange(self.edge_vx)
         ramp = np.minimum(axis + 0.5, self.edge_vx - 0.5 - axis) / _TAPER_VX
-        fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float()
+        fade = torch.from_numpy(np.sin(np.pi / 2 * ramp.clip(max=1)) ** 2).float().to(device)
         self._window = fade[:, None, None] * fade[:, None] * fade
-        self.variance = torch.full((self.grid.shells + 1,), self.edge_vx**3 / 2 / self.scale**6)
+        self.variance = torch.full((self.grid.shells + 1,), self.edge_vx**3 / 2 / self.scale**6, device=device)
         self.kept = float((self._window**2).mean())
 
-    def read(self, volume: Readable, positions: FloatArray, factor: Tensor) -> Spectra:
+    def read(self, volume: Voxels, positions: FloatArray, factor: Tensor) -> Spectra:
         """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
         everywhere = np.ones(len(positions), bool)
         return self.particles(read_boxes(volume, positions, {self: factor}, {self: everywhere})[self], factor)
 
     def particles(self, values: Tensor, factor: Tensor) -> Spectra:
         """Those of one tomogram, from their spectra (n, f′) and the factor (f′,) that whitened them."""
-        return Spectra(values, factor[None], torch.zeros(len(values), dtype=torch.long), self.kept)
+        return Spectra(values, factor[None], self.grid.shell.new_zeros(len(values)), self.kept)
 
     def spectra(self, blocks: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
         """Voxels (n, e, e, e), with particles (n, 3) working voxels off the middles → (n, f′) spectra with these in the
         middle, of as many waves as the factor has, times it."""
-        off = torch.from_numpy(off_vx / self.scale).float()
-        values = self.grid.spectra(blocks * self._window, len(factor))
+        off = torch.from_numpy(off_vx / self.scale).float().to(self.device)
+        values = self.grid.spectra(blocks.to(self.device) * self._window, len(factor))
         return values * (self.grid.phases(off, len(factor)) * factor)
 
     def blocks(self, spectra: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
         """Voxels (n, e, e, e) in which a tomogram would show what has such spectra (n, f′), (n, 3) working voxels off
         the middles, about 0 at the faces. The tomogram is that of the factor (f′,), 0 where it measured nothing."""
-        off = torch.from_numpy(off_vx / self.scale).float()
+        off = torch.from_numpy(off_vx / self.scale).float().to(self.device)
         seen = spectra * (factor > 0) * self.grid.phases(-off, spectra.shape[1])
         blocks = self.grid.boxes(seen, self.edge_vx)
-        faces = torch.ones(blocks.shape[1:], dtype=torch.bool)
+        faces = torch.ones(blocks.shape[1:], dtype=torch.bool, device=self.device)
         faces[1:-1, 1:-1, 1:-1] = False
         return blocks - blocks[:, faces].mean(dim=1)[:, None, None, None]
 
-    def noise_of(self, volume: Readable) -> Tensor:
+    def noise_of(self, volume: Voxels) -> Tensor:
         """(f,) factor that gives each wave of a box the power that white noise of σ 1 has, measured at random places; 0
         where a tilt series measured nothing."""
         rng, grid = np.random.default_rng(0), self.grid
         room = np.maximum(np.array(volume.shape) - self.edge_vx, 0)
         middles = np.minimum(volume.shape, self.edge_vx) // 2 + rng.integers(0, room + 1, (_PROBES, 3))
-        power = (self.read(volume, middles.astype(float), torch.ones(len(grid.k))).values.abs() ** 2).mean(dim=0)
+        all_waves = torch.ones_like(grid.k[:, 0])
+        power = (self.read(volume, middles.astype(float), all_waves).values.abs() ** 2).mean(dim=0)
         strong = torch.stack([power[grid.shell == s].quantile(0.75) for s in range(1, grid.shells + 1)])
         limit = _DARK * strong[grid.shell - 1]
         return torch.where(power > limit, (2 * self.kept * self.variance[0] / power.clamp(min=1e-12)).sqrt(), 0)
 
 
-def boxes_of(widths_vx: Sequence[float]) -> list[Boxes]:
+def boxes_of(widths_vx: Sequence[float], device: torch.device = CPU) -> list[Boxes]:
     """Of each class, the same for those that have boxes of one size."""
     kinds: dict[int, Boxes] = {}
-    return [kinds.setdefault(b.edge_vx, b) for b in map(Boxes, widths_vx)]
+    return [kinds.setdefault(b.edge_vx, b) for b in (Boxes(width, device) for width in widths_vx)]
 
 
 def read_boxes(
-    volume: Readable, positions: FloatArray, factors: Mapping[Boxes, Tensor], wanted: Mapping[Boxes, NDArray[np.bool_]]
+    volume: Voxels, positions: FloatArray, factors: Mapping[Boxes, Tensor], wanted: Mapping[Boxes, NDArray[np.bool_]]
 ) -> dict[Boxes, Tensor]:
     """(m, f′) spectra of each kind of boxes around those of the places (n, 3) at which it is wanted (n,), these in the
-    middle to a fraction of a voxel, times the factor (f′,). Voxels are read once for all kinds."""
+    middle to a fraction of a voxel, times the factor (f′,). A file's voxels are read once for all kinds."""
     edges = np.zeros(len(positions), np.intp)
     for kind, asked in wanted.items():
         edges[asked] = np.maximum(edges[asked], kind.edge_vx)
     middles = np.rint(positions).astype(int)
-    found = {b: [torch.zeros(0, len(factor), dtype=torch.complex64)] for b, factor in factors.items()}
-    batch = np.cumsum(edges**3) // _AT_ONCE_VX
+    found = {b: [torch.zeros(0, len(f), dtype=torch.complex64, device=f.device)] for b, f in factors.items()}
+    batch = np.cumsum(edges**3) // min(at_once(_AT_ONCE_VX, factor.device) for factor in factors.values())
     for rows in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(batch)) + 1):
-        read = [cube(volume, middle, edge) for middle, edge in zip(middles[rows].tolist(), edges[rows], strict=True)]
+        around = _nested_cubes(volume, middles[rows], edges[rows])
         for kind, parts in found.items():
             some = np.flatnonzero(wanted[kind][rows])
             if len(some):
-                blocks = torch.from_numpy(np.stack([_inner(read[i], kind.edge_vx) for i in some]))
-                parts.append(kind.spectra(blocks, (positions - middles)[rows[some]], factors[kind]))
+                parts.append(kind.spectra(around(some, kind.edge_vx), (positions - middles)[rows[some]], factors[kind]))
     return {kind: torch.cat(found.pop(kind)) for kind in list(found)}
 
 
-def cube(volume: Readable, middle: Sequence[int], edge: int) -> NDArray[np.float32]:
-    """(e, e, e) voxels around one."""
-    (z, y, x), half = middle, int(edge) // 2
+def _nested_cubes(
+    volume: Voxels, middles: NDArray[np.intp], edges: NDArray[np.intp]
+) -> Callable[[NDArray[np.intp], int], Tensor]:
+    """What gives the (m, e, e, e) voxels around some of the middles (n, 3), by their row numbers, e being at most their
+    edge (n,)."""
+    if isinstance(volume, Resident):
+        return lambda rows, edge: volume.cubes(middles[rows], edge)
+    read = [_cube(volume, middle, edge) for middle, edge in zip(middles.tolist(), edges.tolist(), strict=True)]
+    return lambda rows, edge: torch.from_numpy(np.stack([_inner(read[i], edge) for i in rows]))
+
+
+def cubes(volume: Voxels, middles: NDArray[np.intp], edge: int) -> Tensor:
+    """(n, e, e, e) voxels around some (n, 3)."""
+    return _nested_cubes(volume, middles, np.full(len(middles), edge))(np.arange(len(middles)), edge)
+
+
+def _cube(volume: Readable, middle: Sequence[int], edge: int) -> NDArray[np.float32]:
+    (z, y, x), half = middle, edge // 2
     return volume.read(Box((z - half, y - half, x - half), (z + half, y + half, x + half)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from torch import Tensor
 from etpick.averaging.expectation import Spectra, likeliest_poses, views, weigh
 from etpick.averaging.rotations import evenly_spaced
 from etpick.boxes import SHORTEST_VX, Boxes, boxes_of, read_boxes
-from etpick.data import Readable
+from etpick.data import Voxels
 from etpick.decision import Decision
 from etpick.errors import ModelError
 from etpick.inference import Candidates
@@ -69,7 +69,8 @@ class Trust:
 class ClassAverages:
     """What the labelled particles of each class look like.
 
-    references: (b, b, b) for each of c classes, on the grid of its `Boxes`; (0,) where labels were too few. widths_vx:
+    references: (b, b, b) for each of c classes, on the grid of its `Boxes`; (0,) where labels were too few. Where they
+    lie everything is computed. widths_vx:
     (c,) diameters in working voxels. spread_vx: σ of the network's places about particles, along an axis. trust: how
     the network's chances and the averages' evidence are joined. moves: whether picks go to the place that the averages
     give. calibration and thresholds (c,): of scores that take the evidence into account; None and none where it has no
@@ -101,9 +102,19 @@ class ClassAverages:
         return {}
 
     @cached_property
-    def _noise(self) -> WeakKeyDictionary[Readable, dict[int, Tensor]]:
+    def _noise(self) -> WeakKeyDictionary[Voxels, dict[int, Tensor]]:
         """Factors of tomograms by the edge of boxes."""
         return WeakKeyDictionary()
+
+    @cached_property
+    def boxes(self) -> list[Boxes]:
+        """Of each class."""
+        return boxes_of(self.widths_vx, self.references[0].device)
+
+    def to(self, device: torch.device) -> ClassAverages:
+        """The same, computing on a device."""
+        references = tuple(reference.to(device) for reference in self.references)
+        return self if references[0] is self.references[0] else replace(self, references=references)
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -142,7 +153,7 @@ class ClassAverages:
             return decision.reached(decision.named(candidates))
         return are_no_hopeless_cases(candidates, decision)
 
-    def look(self, volume: Readable, candidates: Candidates) -> Candidates:
+    def look(self, volume: Voxels, candidates: Candidates) -> Candidates:
         """The candidates with the class chances, the places and the evidence that the averages give them."""
         return self.seen(candidates, *self.weigh(volume, candidates))
 
@@ -153,7 +164,7 @@ class ClassAverages:
         positions = places[rows, best] if self.moves else candidates.positions
         return Candidates(positions, candidates.raw, told, evidence[rows, best])
 
-    def weigh(self, volume: Readable, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
+    def weigh(self, volume: Voxels, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
         """(n, c) evidence for each class at each place, a natural logarithm, and (n, c, 3) the place it speaks of.
 
         Classes that the network holds for unlikely are not tried and have less evidence than any that is. A class that
@@ -169,18 +180,17 @@ class ClassAverages:
         places = np.repeat(positions[:, None], chances.shape[1], axis=1)
         if not len(positions):
             return evidence, places
-        boxes = boxes_of(self.widths_vx)
-        used = [b for b, asked in zip(boxes, tried.any(axis=0), strict=True) if asked]
+        used = [b for b, asked in zip(self.boxes, tried.any(axis=0), strict=True) if asked]
         factors = self.factors(volume, used)
         for start in range(0, len(positions), _CANDIDATES_AT_ONCE):
             part = slice(start, start + _CANDIDATES_AT_ONCE)
-            wanted = {b: tried[part][:, [other is b for other in boxes]].any(axis=1) for b in factors}
+            wanted = {b: tried[part][:, [other is b for other in self.boxes]].any(axis=1) for b in factors}
             read = read_boxes(volume, positions[part], factors, wanted)
-            for number, kind in enumerate(boxes):
+            for number, kind in enumerate(self.boxes):
                 own = tried[part, number]
                 if not own.any():
                     continue
-                values = read[kind][torch.from_numpy(own[wanted[kind]])]
+                values = read[kind][torch.from_numpy(own[wanted[kind]]).to(kind.device)]
                 found, off = self.weigh_class(number, kind, kind.particles(values, factors[kind]))
                 rows = start + np.flatnonzero(own)
                 evidence[rows, number] = found
@@ -188,7 +198,7 @@ class ClassAverages:
         least, most = evidence.min(axis=1), np.where(tried, evidence, -np.inf).max(axis=1)
         return np.where(tried, evidence, np.where(known, least[:, None] - _UNTRIED, most[:, None])), places
 
-    def factors(self, volume: Readable, boxes: Sequence[Boxes]) -> dict[Boxes, Tensor]:
+    def factors(self, volume: Voxels, boxes: Sequence[Boxes]) -> dict[Boxes, Tensor]:
         """(f′,) what whitens the spectra of each kind of boxes in a tomogram, measured when first asked for."""
         known = self._noise.setdefault(volume, {})
         for kind in boxes:
@@ -199,21 +209,21 @@ class ClassAverages:
     def weigh_class(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, FloatArray]:
         """(n,) evidence for one class, and (n, 3) by how much each pick is off its place, in working voxels."""
         found, off = weigh(seen, boxes.grid, self.turned(number, boxes), boxes.variance, *self._search(number, boxes))
-        return found.double().numpy(), off.double().numpy() * boxes.scale
+        return found.double().numpy(force=True), off.double().numpy(force=True) * boxes.scale
 
     def poses(self, number: int, boxes: Boxes, seen: Spectra) -> tuple[FloatArray, Tensor, FloatArray]:
         """(n,) evidence for one class, (n, f′) spectra of its average, turned as it fits the picks best, and (n, 3) by
         how much these are off their places, in working voxels."""
         turned = self.turned(number, boxes)
         found, index, off = likeliest_poses(seen, boxes.grid, turned, boxes.variance, *self._search(number, boxes))
-        return found.double().numpy(), turned[index], off.double().numpy() * boxes.scale
+        return found.double().numpy(force=True), turned[index], off.double().numpy(force=True) * boxes.scale
 
     def turned(self, number: int, boxes: Boxes) -> Tensor:
         """(r, f′) spectra of the average of a class in all orientations."""
         turned = self._views.get(number)
         if turned is None:
             rotations = evenly_spaced(angle_deg(self.widths_vx[number] / boxes.scale), np.random.default_rng(0))
-            turned = views(boxes.grid, self.references[number], rotations, boxes.waves)
+            turned = views(boxes.grid, self.references[number], rotations.to(boxes.device), boxes.waves)
             if sum(kept.numel() for kept in self._views.values()) + turned.numel() <= _KEPT_VALUES:
                 self._views[number] = turned
         return turned

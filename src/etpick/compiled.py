@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from etpick.engine import ScoreMaps, computes_in_bfloat16
+from etpick.engine import CPU, ScoreMaps, computes_in_bfloat16
 from etpick.errors import EtpickError
 from etpick.nn.networks import Network
 from etpick.types import Shape3
@@ -72,7 +72,7 @@ def save_graph(graph: Any, path: Path) -> None:
 class OpenVinoEngine:
     """A graph, compiled for each shape of tile that it meets."""
 
-    device = torch.device("cpu")
+    device = CPU
 
     def __init__(self, graph: Any, network: Network, *, int8: bool = False) -> None:
         self.stride, self.classes, self.tile_size = network.stride, network.classes, network.tile_size

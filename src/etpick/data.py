@@ -89,7 +89,7 @@ class WorkingVolume:
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """The voxels of a box; beyond the tomogram's edges it is reflected."""
-        indices = [_reflected(a, b, n) for a, b, n in zip(box.start, box.stop, self.shape, strict=True)]
+        indices = [_reflected(np.arange(a, b), n) for a, b, n in zip(box.start, box.stop, self.shape, strict=True)]
         spans = [(int(i.min()), int(i.max()) + 1) for i in indices]
         block = self._inside(spans)
         for axis, (index, (first, stop)) in enumerate(zip(indices, spans, strict=True)):
@@ -130,9 +130,9 @@ def open_volume(tomogram: Tomogram, spacing_A: float, config: TrainingConfig) ->
     return replace(volume, gain=1 / sigma if sigma > 0 else 1.0)
 
 
-def _reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
-    """Indices start … stop − 1 folded back into 0 … size − 1, the edge voxel repeated."""
-    index = np.arange(start, stop) % (2 * size)
+def _reflected(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Indices folded back into 0 … size − 1, the edge voxel repeated."""
+    index = index % (2 * size)
     return np.asarray(np.where(index < size, index, 2 * size - 1 - index), dtype=np.intp)
 
 
@@ -149,6 +149,15 @@ class Resident:
         z, y, x = self.levels.shape
         return z, y, x
 
+    def cubes(self, middles: NDArray[np.intp], edge: int) -> Tensor:
+        """(n, e, e, e) voxels around some (n, 3), reflected like those of `read`."""
+        index = middles[:, :, None] + np.arange(-(edge // 2), edge // 2)
+        z, y, x = (
+            torch.from_numpy(_reflected(index[:, axis], size)).to(self.levels.device)
+            for axis, size in enumerate(self.shape)
+        )
+        return self.levels[z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]]
+
     def read(self, box: Box) -> Tensor:
         """The voxels of a box; beyond the volume's edges it is reflected."""
         block = self.levels
@@ -156,12 +165,19 @@ class Resident:
             if start >= 0 and stop <= size:
                 block = block.narrow(axis, start, stop - start)
             else:
-                block = block.index_select(axis, torch.from_numpy(_reflected(start, stop, size)).to(block.device))
+                index = torch.from_numpy(_reflected(np.arange(start, stop), size)).to(block.device)
+                block = block.index_select(axis, index)
         return block
 
 
-def resident(volume: Readable, device: torch.device) -> Readable | Resident:
-    """The volume on a card, its slabs normalised and sent side by side; as it is where the card is too small."""
+Voxels = Readable | Resident
+
+
+def resident(volume: Voxels, device: torch.device) -> Voxels:
+    """The volume on a card, its slabs normalised and sent side by side; as it is where it is there already, where the
+    card is too small, and for the processor."""
+    if device.type == "cpu" or isinstance(volume, Resident):
+        return volume
     if 4 * math.prod(volume.shape) > _RESIDENT_SHARE * free_bytes(device):
         return volume
     depth, height, width = volume.shape

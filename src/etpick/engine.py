@@ -16,6 +16,7 @@ from torch import Tensor
 from etpick.errors import EtpickError
 from etpick.nn.networks import Network
 
+CPU: Final = torch.device("cpu")
 ScoreMaps = tuple[Tensor, Tensor]
 """(z, y, x) float32 chance of any particle, 1 − P(background), and (c, z, y, x) float16 chance of each class."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from etpick.config import PAPER_HALO_VX, POOLING_KERNEL, SEGMENTATION_THRESHOLD, PickingConfig
-from etpick.data import Readable, resident
+from etpick.data import Readable, Voxels, resident
 from etpick.engine import Engine, free_bytes, is_out_of_memory, keeping_memory
 from etpick.errors import EtpickError, InputError
 from etpick.ops.peaks import (
@@ -135,7 +135,7 @@ class PeakFinder:
         return Candidates(*(values.numpy(force=True) for values in (positions, heights, chances)))
 
 
-def choose_tile(volume: Readable, engine: Engine, config: PickingConfig) -> Shape3:
+def choose_tile(volume: Voxels, engine: Engine, config: PickingConfig) -> Shape3:
     """The tile to use: the network's own size, the one asked for, or the largest that memory allows.
 
     A row of tiles leaves a slab of score maps, so the slab's share of memory limits the tile's depth.
@@ -154,10 +154,10 @@ def choose_tile(volume: Readable, engine: Engine, config: PickingConfig) -> Shap
     return thriftiest_tile(volume.shape, config.halo_vx, voxels, int(limit / plane))
 
 
-def predict(volume: Readable, engine: Engine, plan: Plan, on_progress: Progress | None = None) -> Iterator[Scores]:
+def predict(volume: Voxels, engine: Engine, plan: Plan, on_progress: Progress | None = None) -> Iterator[Scores]:
     """Score maps, one slab for each row of tiles in z, in order; on the engine's device, as is what they come from."""
     stride, done = engine.stride, 0
-    source = resident(volume, engine.device) if engine.device.type == "cuda" else volume
+    source = resident(volume, engine.device)
     _, height, width = (-(-n // stride) for n in plan.shape)
     for row in plan.rows:
         z0, z1 = row[0].keep.start[0] // stride, -(-row[0].keep.stop[0] // stride)
@@ -201,7 +201,7 @@ def find(slabs: Iterable[Scores], depth: int, finder: PeakFinder) -> Candidates:
 
 
 def search(
-    volume: Readable,
+    volume: Voxels,
     engine: Engine,
     finder: PeakFinder,
     config: PickingConfig,

@@ -20,9 +20,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from etpick.averaging.expectation import Spectra
-from etpick.boxes import Boxes, boxes_of, cube
+from etpick.boxes import Boxes, cubes
 from etpick.class_averages import ClassAverages
-from etpick.data import Readable
+from etpick.data import Voxels
 from etpick.inference import Candidates
 from etpick.types import FloatArray
 
@@ -33,7 +33,7 @@ _AT_ONCE_VX: Final = 2**23  # of boxes of candidates, and more where so many han
 
 
 def explained_by_neighbours(
-    averages: ClassAverages, volume: Readable, candidates: Candidates, scores: FloatArray
+    averages: ClassAverages, volume: Voxels, candidates: Candidates, scores: FloatArray
 ) -> NDArray[np.bool_]:
     """(n,) which candidates owe most of their evidence to others, to those with `scores` (n,) of 0.5 and evidence.
 
@@ -61,7 +61,7 @@ def _crowds(
     members = np.unique(pairs)
     members = members[np.argsort(group[members], kind="stable")]
     groups = np.split(members, np.flatnonzero(np.diff(group[members])) + 1)
-    voxels = np.array([boxes.edge_vx**3 for boxes in boxes_of(averages.widths_vx)])[classes]
+    voxels = np.array([boxes.edge_vx**3 for boxes in averages.boxes])[classes]
     batch = np.cumsum([voxels[g].sum() for g in groups]) // _AT_ONCE_VX
     for number in np.unique(batch):
         own = np.concatenate([g for g, b in zip(groups, batch, strict=True) if b == number])
@@ -77,27 +77,22 @@ class _Crowd:
     """Candidates of one tomogram, what it shows around them, and what they would look like by themselves."""
 
     def __init__(
-        self, averages: ClassAverages, volume: Readable, candidates: Candidates, neighbours: list[list[int]]
+        self, averages: ClassAverages, volume: Voxels, candidates: Candidates, neighbours: list[list[int]]
     ) -> None:
         self._averages, self._neighbours = averages, neighbours
         self._classes = candidates.classes.argmax(axis=1)
-        kinds = boxes_of(averages.widths_vx)
-        self._boxes = [kinds[number] for number in self._classes]
+        self._boxes = [averages.boxes[number] for number in self._classes]
         self._factors = averages.factors(volume, self._boxes)
         self._middles = np.rint(candidates.positions).astype(int)
         self._off = candidates.positions - self._middles
-        self._shown = [
-            torch.as_tensor(cube(volume, middle, boxes.edge_vx))
-            for middle, boxes in zip(self._middles.tolist(), self._boxes, strict=True)
-        ]
-        self._alone: list[Tensor] = [torch.zeros(0)] * len(self._shown)
-        self._evidence = np.zeros(len(self._shown))
-        for number, boxes, rows in self._by_class(range(len(self._shown))):
-            seen = self._seen(boxes, rows, [self._shown[i] for i in rows])
-            self._evidence[rows], turned, moved = averages.poses(number, boxes, seen)
-            blocks = boxes.blocks(turned, self._off[rows] + moved, self._factors[boxes])
-            for i, block in zip(rows, blocks, strict=True):
-                self._alone[i] = block
+        count = len(neighbours)
+        self._shown, self._alone, self._evidence = [torch.zeros(0)] * count, [torch.zeros(0)] * count, np.zeros(count)
+        for number, boxes, rows in self._by_class(range(count)):
+            shown = cubes(volume, self._middles[rows], boxes.edge_vx).to(boxes.device)
+            self._evidence[rows], turned, moved = averages.poses(number, boxes, self._seen(boxes, rows, shown))
+            alone = boxes.blocks(turned, self._off[rows] + moved, self._factors[boxes])
+            for i, *blocks in zip(rows, shown, alone, strict=True):
+                self._shown[i], self._alone[i] = blocks
 
     def eliminated(self, explains: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(n,) which of the candidates are explained by those that may explain (n,)."""
@@ -123,7 +118,7 @@ class _Crowd:
         place = {i: n for n, i in enumerate(rows)}
         evidence = np.zeros(len(rows))
         for number, boxes, own in self._by_class(rows):
-            left = [self._without(i, [j for j in self._neighbours[i] if explains[j]]) for i in own]
+            left = torch.stack([self._without(i, [j for j in self._neighbours[i] if explains[j]]) for i in own])
             found, _ = self._averages.weigh_class(number, boxes, self._seen(boxes, own, left))
             evidence[[place[i] for i in own]] = found
         return evidence
@@ -138,9 +133,9 @@ class _Crowd:
             left[tuple(map(slice, low, high))] -= block[tuple(map(slice, low - first, high - first))]
         return left
 
-    def _seen(self, boxes: Boxes, rows: Sequence[int], blocks: Sequence[Tensor]) -> Spectra:
+    def _seen(self, boxes: Boxes, rows: Sequence[int], blocks: Tensor) -> Spectra:
         factor = self._factors[boxes]
-        return boxes.particles(boxes.spectra(torch.stack(list(blocks)), self._off[list(rows)], factor), factor)
+        return boxes.particles(boxes.spectra(blocks, self._off[list(rows)], factor), factor)
 
     def _by_class(self, rows: Iterable[int]) -> Iterator[tuple[int, Boxes, list[int]]]:
         """The classes of some candidates, their boxes, and which of these are of each."""

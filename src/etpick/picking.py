@@ -12,7 +12,7 @@ import numpy as np
 from etpick.checkpoint import Model
 from etpick.class_averages import ClassAverages
 from etpick.config import BINARY_FLOOR, PickingConfig, build
-from etpick.data import Window, WorkingVolume, open_volume
+from etpick.data import Voxels, Window, WorkingVolume, open_volume, resident
 from etpick.decision import (
     Decision,
     expected_f1_threshold,
@@ -20,7 +20,7 @@ from etpick.decision import (
     precision_threshold,
     uncalibrated,
 )
-from etpick.engine import Engine, choose_device, keeping_memory
+from etpick.engine import CPU, Engine, choose_device, is_out_of_memory, keeping_memory
 from etpick.engines import choose_engine
 from etpick.errors import SpacingError
 from etpick.evaluation.comparison import joined
@@ -90,13 +90,13 @@ class Picker:
         given = {name: value for name, value in options.items() if value is not None}
         self.model = model
         self.config = build(PickingConfig, model.picking.model_dump() | given)
-        choose_device(self.config.device)  # refused before any work
+        device = choose_device(self.config.device)  # refused before any work
         self.on_message = on_message or logger.info
         self._engine: Engine | None = None
         self.finder = model.finder(self.config)
         self.decision = as_published(model.decision) if self.config.binary else model.decision
-        helpful = model.averages is not None and model.averages.used
-        self.averages = model.averages if self.config.averages and helpful else None
+        averages = model.averages if self.config.averages else None
+        self.averages = averages.to(device) if averages is not None and averages.used else None
 
     def __call__(
         self,
@@ -114,12 +114,14 @@ class Picker:
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
         zones = find_zones(tomogram, self.config, masks)
         volume = inverted(volume) if self.config.invert else volume
-        candidates = search(volume, self.engine_for(volume), self.finder, self.config, on_progress, on_scores)
+        engine = self.engine_for(volume)
+        voxels = resident(volume, engine.device)
+        candidates = search(voxels, engine, self.finder, self.config, on_progress, on_scores)
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)
         by_network, how = self._calibrated(candidates)
         chosen = by_network.one_each(candidates)
-        looked, everything = self._looked_at_again(volume, zones, by_network, chosen)
+        looked, everything = self._looked_at_again(voxels, volume, zones, by_network, chosen)
         explained = len(chosen.raw) - len(everything)
         decision, limit = self._with_thresholds(looked, everything)
         if decision is not looked:  # thresholds were asked for
@@ -127,7 +129,7 @@ class Picker:
         everything, others = (_in_file(p, volume) for p in (everything, by_network.all(excluded)))
         picks, held = decision.keep(everything), zones.holding(others)
         return Found(
-            picks, everything, decision, f"{limit}, {how}", engine=self.engine_for(volume).name,
+            picks, everything, decision, f"{limit}, {how}", engine=engine.name,
             why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
             warning=self._doubt(volume, by_network, picks),
             zones=zones, excluded=held, left_out=zones.holding(by_network.keep(others)), averages=self.averages,
@@ -136,10 +138,10 @@ class Picker:
 
     @keeping_memory()
     def _looked_at_again(
-        self, volume: WorkingVolume, zones: Zones, decision: Decision, chosen: Candidates
+        self, voxels: Voxels, volume: WorkingVolume, zones: Zones, decision: Decision, chosen: Candidates
     ) -> tuple[Decision, Particles]:
         """The candidates as picks, best first, those worth a look with the score, class and place that the averages of
-        the classes give; and the decision on them.
+        the classes give; and the decision on them. voxels: the volume, or a copy of it on a card.
 
         Those that their neighbours explain are left out. None moves into a zone where nothing is picked, or towards
         another candidate that is as near as its radius.
@@ -149,10 +151,14 @@ class Picker:
         worth = self.averages.worth_a_look(chosen, decision)
         second = self.model.second_decision if decision is self.model.decision else decision
         first, others = chosen.select(worth), chosen.select(~worth)
-        looked = self.averages.look(volume, first)
-        if self.averages.rivals:
-            alone = ~explained_by_neighbours(self.averages, volume, looked, decision.scores(first))
-            first, looked = first.select(alone), looked.select(alone)
+        try:
+            first, looked = _looked_at(self.averages, voxels, first, decision)
+        except (MemoryError, RuntimeError) as error:
+            if voxels is volume or not is_out_of_memory(error):
+                raise
+            logger.warning("out of memory on the card in the second look at candidates: it goes on on the processor")
+            self.averages = self.averages.to(CPU)
+            first, looked = _looked_at(self.averages, volume, first, decision)
         positions = np.concatenate([looked.positions, others.positions])
         before = np.concatenate([first.positions, others.positions])
         free = (np.arange(len(before)) < len(looked.raw)) & (zones.of(in_file(positions, volume)) == "")
@@ -240,6 +246,17 @@ class Picker:
             f"{len(everything)} candidates were found, the best with score {best:.3f}, but none reaches the "
             f"threshold ({min(decision.thresholds):.3f} at the lowest): lower it with --min-score to see them"
         )
+
+
+def _looked_at(
+    averages: ClassAverages, voxels: Voxels, chosen: Candidates, decision: Decision
+) -> tuple[Candidates, Candidates]:
+    """Candidates before and after the second look, without those that their neighbours explain."""
+    looked = averages.look(voxels, chosen)
+    if not averages.rivals:
+        return chosen, looked
+    alone = ~explained_by_neighbours(averages, voxels, looked, decision.scores(chosen))
+    return chosen.select(alone), looked.select(alone)
 
 
 def _in_file(picks: Particles, volume: WorkingVolume) -> Particles:

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
 from etpick.checkpoint import INT8, Model, read_json, write_json
 from etpick.compiled import OpenVinoEngine, graph_of, installed, load_graph, openvino, save_graph
 from etpick.data import Readable, Window, WorkingVolume
-from etpick.engine import Engine, TorchEngine
+from etpick.engine import CPU, Engine, TorchEngine
 from etpick.evaluation.metrics import evaluate
 from etpick.inference import search
 from etpick.io.atomic import make_folder
@@ -34,7 +33,6 @@ RECORD, GRAPH, _ = INT8
 ALLOWED_LOSS: Final = 0.005  # of the localisation F1 on validation, or one particle where that is more
 ALLOWED_DISAGREEMENT: Final = 0.02  # where nothing is labelled: 1 − F1 of the picks against those in float
 WORTH_VX: Final = 20_000_000  # a tomogram of fewer voxels is picked before a copy is made
-_CPU: Final = torch.device("cpu")
 _MOST_JUDGED_VX: Final = 150_000_000
 _TILES: Final = 12
 _TILE_VX: Final = 96
@@ -89,7 +87,7 @@ def read_int8(model: Model, folder: Path) -> Int8 | None:
 
 def int8_engine(model: Model, folder: Path) -> OpenVinoEngine:
     """The int8 copy, ready to score."""
-    return OpenVinoEngine(load_graph(folder / GRAPH), model.network(torch.device("cpu")), int8=True)
+    return OpenVinoEngine(load_graph(folder / GRAPH), model.network(CPU), int8=True)
 
 
 def quantise(
@@ -111,7 +109,7 @@ def quantise_for(model: Model, folder: Path, volume: WorkingVolume) -> Int8:
     (z0, y0, x0), (z1, y1, x1) = (middle - edge).tolist(), (middle + edge).tolist()
     window = Window(volume, Box((z0, y0, x0), (z1, y1, x1)))
     everywhere = Box((0, 0, 0), window.shape)
-    picks = _picks(model, TorchEngine(model.network(_CPU), _CPU), window, everywhere)
+    picks = _picks(model, TorchEngine(model.network(CPU), CPU), window, everywhere)
     judged = [ValidationVolume(window, everywhere, picks)]
     names = [volume.tomogram.name]
     return _first_accepted(model, folder, [volume], names, judged, ALLOWED_DISAGREEMENT, "agreement with float")
@@ -121,8 +119,8 @@ def _first_accepted(
     model: Model, folder: Path, volumes: Sequence[Readable], names: Sequence[str], judged: Sequence[ValidationVolume],
     allowed: float, judged_by: str,
 ) -> Int8:  # fmt: skip
-    network = model.network(_CPU)
-    best = 1.0 if judged_by != "validation" else _f1(model, TorchEngine(network, _CPU), judged)
+    network = model.network(CPU)
+    best = 1.0 if judged_by != "validation" else _f1(model, TorchEngine(network, CPU), judged)
     tiles = list(_tiles(volumes, network.tile_size))
     in_float = graph_of(network)
     convolutions = _convolutions(in_float)

@@ -34,7 +34,7 @@ from etpick.class_averages import ClassAverages
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
-from etpick.engine import TorchEngine, choose_device, keeping_memory
+from etpick.engine import CPU, TorchEngine, choose_device, keeping_memory
 from etpick.errors import TrainingError
 from etpick.hard import confused_places
 from etpick.inference import Candidates, search, search_seconds
@@ -194,7 +194,7 @@ class Trainer:
                 f"no averages of the classes for a second look at candidates: too few labels ({counts} of {FEWEST})"
             )
             return
-        made = average_labels(self.prepared.sources, self.widths_vx, self.config.seed, had)
+        made = average_labels(self.prepared.sources, self.widths_vx, self.config.seed, had, self.device)
         to_make = [number for number in range(had, len(names)) if number not in few]
         for number in range(had, len(names)):
             if number in few:
@@ -203,7 +203,7 @@ class Trainer:
                 self._say(f"averaging the labels of {names[number]}, {number + 1} of {len(names)}")
             if should_stop():
                 raise self._interrupted("while averaging the labels of the classes")
-            self.references.append(next(made))
+            self.references.append(next(made).cpu())
             left = [other for other in to_make if other > number]
             each = (self._seconds() - began) / max(len(to_make) - len(left), 1)
             limit = _MOST_AVERAGING * 60 * (self.config.max_minutes or math.inf)
@@ -221,7 +221,7 @@ class Trainer:
         """Not judged yet; None where there are none."""
         if not any(reference.numel() for reference in self.references):
             return None
-        return ClassAverages(tuple(self.references), tuple(self.widths_vx.tolist()))
+        return ClassAverages(tuple(self.references), tuple(self.widths_vx.tolist())).to(self.device)
 
     def _judge_averages(self) -> None:
         """By the best model's candidates in the validation volumes, and give them to it."""
@@ -230,7 +230,7 @@ class Trainer:
             return
         found = self._candidates(TorchEngine(self.best.network(self.device), self.device))
         averages = judged(averages, found, self.best.decision, self.prepared.validation, partial=self.partial)
-        self.best = replace(self.best, averages=averages)
+        self.best = replace(self.best, averages=averages.to(CPU))
         self._say(averages.line())
 
     def _make_int8(self, folder: Path) -> None:
@@ -400,14 +400,14 @@ class Trainer:
     @cached_property
     def _ending_seconds(self) -> float:
         """An estimate for what follows the last step, where minutes are limited: averages are judged by a search and a
-        look that takes about as long as one on the processor, and the int8 copy is made there."""
+        look that takes about as long, and the int8 copy is made on the processor."""
         if not self.config.max_minutes:
             return 0.0
         held, seconds = self.prepared.validation, 0.0
         if self._averages:
-            seconds += sum(self._search_seconds(where, held) for where in (self.device, choose_device("cpu")))
+            seconds += 2 * self._search_seconds(self.device, held)
         if self.config.int8 and self.folder is not None and can_quantise():
-            seconds += _INT8_VALIDATIONS * self._search_seconds(choose_device("cpu"), affordable(held))
+            seconds += _INT8_VALIDATIONS * self._search_seconds(CPU, affordable(held))
         return seconds
 
     def _search_seconds(self, device: torch.device, held: Sequence[ValidationVolume]) -> float:

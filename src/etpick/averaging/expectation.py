@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from etpick.averaging.grid import FourierGrid, lattice
+from etpick.averaging.grid import FourierGrid, at_once, lattice
 
 _COLUMNS = 4096  # shifts × particles scored at once …
 _SCORES = 2**25  # … and these times rotations
@@ -48,7 +48,7 @@ class Spectra:
     def __len__(self) -> int:
         return len(self.values)
 
-    def select(self, rows: Tensor) -> Spectra:
+    def select(self, rows: Tensor | slice) -> Spectra:
         """Some of the particles."""
         return replace(self, values=self.values[rows], group=self.group[rows])
 
@@ -56,7 +56,7 @@ class Spectra:
         """(shells + 1,) power in each shell where the tilt series measured, and how many whole values it is worth."""
         seen = (self.measured != 0).float()  # the wedge's zeros are exact, those of a contrast transfer are not
         power = torch.zeros_like(self.measured)
-        for part in _parts(len(self), _NEARBY_VALUES // self.values.shape[1]):
+        for part in _parts(len(self), _NEARBY_VALUES // self.values.shape[1], grid.device):
             power.index_add_(0, self.group[part], self.values[part].abs() ** 2)
         counts = torch.bincount(self.group, minlength=len(seen))[:, None]
         return grid.per_shell(seen * power), self.kept * grid.per_shell(seen * counts)
@@ -69,7 +69,7 @@ class Poses:
     rotations: Tensor
     shifts_vx: Tensor
 
-    def select(self, rows: Tensor) -> Poses:
+    def select(self, rows: Tensor | slice) -> Poses:
         """Some of the poses."""
         return Poses(self.rotations[rows], self.shifts_vx[rows])
 
@@ -110,12 +110,12 @@ def search_everywhere(
     count = grid.up_to(shell)
     turned = views(grid, reference, rotations, count)
     tried = _try_everywhere(spectra, grid, turned, variance, around_vx, shifts_vx, reach_vx)
-    total, weight = torch.zeros_like(_real(turned)), torch.zeros(len(rotations), len(spectra.measured))
+    total, weight = torch.zeros_like(_real(turned)), variance.new_zeros(len(rotations), len(spectra.measured))
     steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for part, shifted, places, chance, logarithm in tried:
         index = chance.flatten(1).argmax(dim=1)
         steps.append((
-            rotations[index // len(shifts_vx)], places[torch.arange(len(part)), index % len(shifts_vx)], logarithm,
+            rotations[index // len(shifts_vx)], _of_each(places, index % len(shifts_vx)), logarithm,
             chance.amax(dim=(1, 2)),
         ))  # fmt: skip
         by_rotation = chance.permute(1, 0, 2)  # (r, p, t)
@@ -128,7 +128,7 @@ def search_everywhere(
     heavy = weight.sum(dim=1) > _LEAST_MASS * len(spectra) / len(rotations)
     sums = grid.empty()
     rotations, values, seen = rotations[heavy], values[heavy], seen[heavy]
-    for part in _parts(len(rotations), _NEARBY_VALUES // count):
+    for part in _parts(len(rotations), _NEARBY_VALUES // count, grid.device):
         grid.put(sums, rotations[part], values[part], seen[part])
     return _step(sums, steps, left)
 
@@ -136,8 +136,8 @@ def search_everywhere(
 def views(grid: FourierGrid, reference: Tensor, rotations: Tensor, count: int) -> Tensor:
     """(r, f′) spectra of the reference, turned by (r, 3, 3) rotations: the first `count` frequencies."""
     transformed = grid.transform(reference)
-    turned = torch.empty(len(rotations), count, dtype=torch.complex64)
-    for part in _parts(len(rotations), _NEARBY_VALUES // count):
+    turned = torch.empty(len(rotations), count, dtype=torch.complex64, device=grid.device)
+    for part in _parts(len(rotations), _NEARBY_VALUES // count, grid.device):
         turned[part] = grid.read(transformed, rotations[part], count)
     return turned
 
@@ -155,8 +155,8 @@ def weigh(
     the adaptive expectation of Scheres 2012). The others are taken to gain by the latter what the likeliest gain, as
     they do where particles are round; where they are not, the likeliest have nearly all the chance.
     """
-    shifts = lattice(reach_vx, 1.0)
-    evidence, means = [torch.zeros(0)], [torch.zeros(0, 3)]
+    shifts = lattice(reach_vx, 1.0, grid.device)
+    evidence, means = [shifts.new_zeros(0)], [shifts.new_zeros(0, 3)]
     for scores, _ in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
         of_shift = scores.logsumexp(dim=2)
         evidence.append(of_shift.logsumexp(dim=1))
@@ -169,12 +169,12 @@ def likeliest_poses(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(n,) evidence of each particle, (n,) which of the rotations fits it best, and (n, 3) its shift; the arguments are
     those of `weigh`."""
-    shifts = lattice(reach_vx, 1.0)
-    evidence, rotations, places = [torch.zeros(0)], [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, 3)]
+    shifts = lattice(reach_vx, 1.0, grid.device)
+    evidence, rotations, places = [shifts.new_zeros(0)], [grid.shell[:0]], [shifts.new_zeros(0, 3)]
     for scores, likeliest in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
         evidence.append(scores.logsumexp(dim=(1, 2)))
         index, tried = scores.flatten(1).argmax(dim=1), likeliest.shape[1]
-        rotations.append(likeliest[torch.arange(len(index)), index % tried])
+        rotations.append(_of_each(likeliest, index % tried))
         places.append(shifts[index // tried])
     return torch.cat(evidence), torch.cat(rotations), torch.cat(places)
 
@@ -191,15 +191,15 @@ def _try_likeliest(
     power = torch.view_as_real(turned).square().sum(dim=2) * (0.5 * spectra.measured[0, :count] * weight)
     rows, penalty = _real(turned * weight), power.sum(dim=1)
     longer_rows, longer_penalty = rows[:, : 2 * longer].T.contiguous(), power[:, :longer].sum(dim=1)
-    shifts, coarse = lattice(reach_vx, 1.0), lattice(reach_vx, _COARSE_VX)
+    shifts, coarse = (lattice(reach_vx, step, grid.device) for step in (1.0, _COARSE_VX))
     waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
     likely, coarse_likely = (torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) for t in (shifts, coarse))
     tried = min(_LIKELIEST, len(turned))
-    at_once = min(_WEIGHED // (len(coarse) * len(turned)), _NEARBY_VALUES // (tried * count))
-    for part in _parts(len(spectra), at_once):
+    size = min(_WEIGHED // (len(coarse) * len(turned)), _NEARBY_VALUES // (tried * count))
+    for part in _parts(len(spectra), size, grid.device):
         values = spectra.values[part, None, :count]
         columns = _real(values[:, :, :longer] * coarse_waves).flatten(0, 1)
-        scores = torch.addmm(-longer_penalty, columns, longer_rows).reshape(len(part), len(coarse), -1)
+        scores = torch.addmm(-longer_penalty, columns, longer_rows).reshape(len(values), len(coarse), -1)
         scores += coarse_likely[:, None]
         scores -= scores.amax(dim=(1, 2), keepdim=True)
         chance = scores.clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)  # (p, r)
@@ -212,8 +212,8 @@ def _try_likeliest(
 def _try_everywhere(
     spectra: Spectra, grid: FourierGrid, turned: Tensor, variance: Tensor, around_vx: Tensor, shifts_vx: Tensor,
     reach_vx: float,
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
-    """All rotations (r, f′) at all shifts, for a part of the particles after the other: row numbers (p,), shifted
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
+    """All rotations (r, f′) at all shifts, for a part of the particles after the other: which they are (p), shifted
     spectra (p, t, f′), places (p, t, 3), chances of the poses (p, r, t), evidence (p,)."""
     count = turned.shape[1]
     noise = variance[grid.shell[:count]]
@@ -222,15 +222,15 @@ def _try_everywhere(
     waves = grid.phases(shifts_vx, count)
     rows = _real(turned)
     columns_at_once = min(_COLUMNS, _SCORES // len(rows), _NEARBY_VALUES // count)
-    for part in _parts(len(spectra), columns_at_once // len(shifts_vx)):
+    for part in _parts(len(spectra), columns_at_once // len(shifts_vx), grid.device):
         group = spectra.group[part]
         middle = spectra.values[part, :count] * grid.phases(around_vx[part], count) * measured[group]
         shifted = middle[:, None] * waves
         columns = _real(shifted / noise).reshape(-1, rows.shape[1])
-        scores = (rows @ columns.T).reshape(len(rows), len(part), -1) - penalty[:, group, None]
+        scores = (rows @ columns.T).reshape(len(rows), len(group), -1) - penalty[:, group, None]
         places = around_vx[part][:, None] + shifts_vx
         scores = scores.permute(1, 0, 2).masked_fill(~_within(places, reach_vx)[:, None], -math.inf)
-        chance, logarithm = _chances(scores.reshape(len(part), -1))
+        chance, logarithm = _chances(scores.reshape(len(group), -1))
         yield part, shifted, places, chance.reshape(scores.shape), logarithm
 
 
@@ -242,12 +242,12 @@ def search_nearby(
     count = grid.up_to(shell)
     noise = variance[grid.shell[:count]]
     transformed, waves = grid.transform(reference), grid.phases(shifts_vx, count)
-    sums, explained = grid.empty(), torch.zeros(grid.shells + 1)
+    sums, explained = grid.empty(), torch.zeros_like(variance)
     steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for part in _parts(len(spectra), _NEARBY_VALUES // (count * len(turns))):
+    for part in _parts(len(spectra), _NEARBY_VALUES // (count * len(turns)), grid.device):
         own = poses.select(part)
         rotations = own.rotations[:, None] @ turns  # (p, r, 3, 3)
-        turned = grid.read(transformed, rotations.reshape(-1, 3, 3), count).reshape(len(part), len(turns), -1)
+        turned = grid.read(transformed, rotations.reshape(-1, 3, 3), count).reshape(-1, len(turns), count)
         measured = spectra.measured[spectra.group[part], :count]
         middle = spectra.values[part, :count] * grid.phases(own.shifts_vx, count) * measured
         shifted = middle[:, None] * waves  # (p, t, f)
@@ -257,9 +257,9 @@ def search_nearby(
         places = own.shifts_vx[:, None] + shifts_vx  # (p, t, 3)
         inside = _within(places, reach_vx)
         scores = scores.masked_fill(~inside[:, None], -math.inf)
-        chance, logarithm = _chances(scores.reshape(len(part), -1))
-        index, rows = chance.argmax(dim=1), torch.arange(len(part))
-        best = rotations[rows, index // len(shifts_vx)], places[rows, index % len(shifts_vx)]
+        chance, logarithm = _chances(scores.flatten(1))
+        index = chance.argmax(dim=1)
+        best = _of_each(rotations, index // len(shifts_vx)), _of_each(places, index % len(shifts_vx))
         steps.append((*best, logarithm, chance.amax(dim=1)))
         chance = chance.reshape(scores.shape)
         values = _complex(chance @ _real(shifted))  # (p, r, f)
@@ -280,7 +280,7 @@ def _step(sums: Tensor, parts: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]], 
 def average(spectra: Spectra, grid: FourierGrid, poses: Poses) -> Tensor:
     """Sums for `FourierGrid.solve` of particles at given poses, with all frequencies."""
     sums = grid.empty()
-    for part in _parts(len(spectra), _NEARBY_VALUES // len(grid.k)):
+    for part in _parts(len(spectra), _NEARBY_VALUES // len(grid.k), grid.device):
         measured = spectra.measured[spectra.group[part]]
         middle = spectra.values[part] * grid.phases(poses.shifts_vx[part])
         grid.put(sums, poses.rotations[part], middle * measured, measured**2)
@@ -291,7 +291,7 @@ def correlations(spectra: Spectra, grid: FourierGrid, reference: Tensor, poses: 
     """Of each particle the correlation with the reference at its pose, −1 to 1, where the tilt series measured."""
     count = grid.up_to(shell)
     transformed = grid.transform(reference)
-    for part in _parts(len(spectra), _NEARBY_VALUES // count):
+    for part in _parts(len(spectra), _NEARBY_VALUES // count, grid.device):
         measured = spectra.measured[spectra.group[part], :count]
         expected = grid.read(transformed, poses.rotations[part], count) * measured
         found = spectra.values[part, :count] * grid.phases(poses.shifts_vx[part], count) * (measured != 0)
@@ -306,17 +306,23 @@ def _within(places: Tensor, reach_vx: float) -> Tensor:
     return within
 
 
-def _parts(count: int, size: int) -> Iterator[Tensor]:
-    """Row numbers 0 … count − 1, at most `size` at once and at least one."""
-    for start in range(0, count, max(1, size)):
-        yield torch.arange(start, min(start + max(1, size), count))
+def _of_each(values: Tensor, index: Tensor) -> Tensor:
+    """(n, m, …), (n,) → (n, …), one of m each."""
+    return values[torch.arange(len(index), device=index.device), index]
+
+
+def _parts(count: int, size: int, device: torch.device) -> Iterator[slice]:
+    """Rows 0 … count − 1, at least one at once and at most `size`, or on a card some times as many."""
+    step = max(1, at_once(size, device))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 def _left_over(spectra: Spectra, grid: FourierGrid, explained: Tensor, variance: Tensor, shell: int) -> Tensor:
     """Variance of the noise where the reference has taken its part of the power, beyond `shell` as it was."""
     power, count = spectra.power(grid)
     new = _per_component(power - explained, count)
-    return torch.where(torch.arange(len(new)) <= shell, new, variance)
+    return torch.where(torch.arange(len(new), device=new.device) <= shell, new, variance)
 
 
 def _chances(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,42 +15,47 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from etpick.engine import CPU
+
 PADDING = 2
+_MORE_ON_A_CARD = 16  # which waits longer for small work than it computes
 _LEAST_WEIGHT = 1e-6
 
 
 class FourierGrid:
     """The frequencies of a box up to its last shell before Nyquist, one of each pair ±k, sorted by shell.
 
-    k: (f, 3) zyx. shell: (f,) |k| rounded. shells: the last one.
+    k: (f, 3) zyx. shell: (f,) |k| rounded. shells: the last one. counts: (shells + 1,) frequencies in each. device: of
+    all tensors that it takes and gives.
     """
 
-    def __init__(self, box_vx: int) -> None:
-        self.box_vx, self.padded_vx, self.shells = box_vx, PADDING * box_vx, box_vx // 2 - 1
+    def __init__(self, box_vx: int, device: torch.device = CPU) -> None:
+        self.box_vx, self.padded_vx, self.shells, self.device = box_vx, PADDING * box_vx, box_vx // 2 - 1, device
         axis = torch.arange(-self.shells, self.shells + 1)
         k = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
         z, y, x = k.unbind(1)
         half = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
         radius = k.float().norm(dim=1)
-        k = k[half & (radius <= self.shells)]
-        order = k.float().norm(dim=1).argsort(stable=True)
-        self.k = k[order].float()
-        self.shell = self.k.norm(dim=1).round().long()
+        within = half & (radius <= self.shells)
+        order = radius[within].argsort(stable=True)
+        self.k, self.shell = (x[within][order].to(device) for x in (k.float(), radius.round().long()))
+        self.counts = torch.bincount(self.shell, minlength=self.shells + 1)
+        self._up_to: list[int] = self.counts.cumsum(dim=0).tolist()
         wave = torch.sinc((torch.arange(box_vx) - box_vx // 2) / self.padded_vx) ** 2
-        self._sinc = wave[:, None, None] * wave[None, :, None] * wave[None, None, :]
+        self._sinc = (wave[:, None, None] * wave[None, :, None] * wave[None, None, :]).to(device)
         axis = torch.arange(self.padded_vx) - self.padded_vx // 2
         radius = torch.sqrt((axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2).float())
-        self._padded_radius = radius / PADDING
+        self._padded_radius = (radius / PADDING).to(device)
         self._padded_shell = self._padded_radius.round().long().clamp(max=self.shells)
 
     def up_to(self, shell: int) -> int:
         """How many frequencies lie in the shells up to one."""
-        return int((self.shell <= shell).sum())
+        return self._up_to[shell]
 
     def per_shell(self, values: Tensor) -> Tensor:
         """(…, f′) values of the first f′ frequencies → (shells + 1,) their sums, over leading dimensions too."""
         flat = values.reshape(-1, values.shape[-1]).sum(dim=0)
-        return torch.zeros(self.shells + 1).index_add_(0, self.shell[: len(flat)], flat)
+        return flat.new_zeros(self.shells + 1).index_add_(0, self.shell[: len(flat)], flat)
 
     def spectra(self, boxes: Tensor, count: int | None = None) -> Tensor:
         """(n, b, b, b) boxes, of this grid's size or larger and binned by leaving out high frequencies → (n, f′), the
@@ -67,7 +72,7 @@ class FourierGrid:
         z, y, x = k.long().unbind(1)
         angle = 2 * math.pi * (size // 2) / size * k.sum(dim=1)
         values = spectra * torch.polar(torch.full_like(angle, (size / self.box_vx) ** 3), -angle)
-        transformed = torch.zeros(len(spectra), size, size, size // 2 + 1, dtype=torch.complex64)
+        transformed = spectra.new_zeros(len(spectra), size, size, size // 2 + 1)
         transformed[:, z % size, y % size, x] = values
         flat = x == 0  # a real transform holds both of a pair ±k here
         transformed[:, -z[flat] % size, -y[flat] % size, 0] = values[:, flat].conj()
@@ -108,7 +113,7 @@ class FourierGrid:
         """Spectra of the turned volume: (2, p, p, p), (r, 3, 3) → (r, f′), the first `count` frequencies."""
         points = self._points(rotations, count).reshape(-1, 3)
         scaled = (points / (self.padded_vx - 1) * 2 - 1).flip(-1)  # grid_sample wants xyz in −1 … 1
-        parts = torch.get_num_threads()  # it shares out among them what lies in different samples
+        parts = torch.get_num_threads()  # a processor shares out among them what lies in different samples
         shared = nnf.pad(scaled, (0, 0, 0, -len(points) % parts)).reshape(parts, 1, 1, -1, 3)
         out = nnf.grid_sample(transformed.expand(parts, -1, -1, -1, -1), shared, align_corners=True)
         real, imaginary = (out[:, i].reshape(-1)[: len(points)] for i in (0, 1))
@@ -120,7 +125,7 @@ class FourierGrid:
 
     def empty(self) -> Tensor:
         """(3, p³) nothing put together yet: real part, imaginary part, weight."""
-        return torch.zeros(3, self.padded_vx**3)
+        return torch.zeros(3, self.padded_vx**3, device=self.device)
 
     def put(self, sums: Tensor, rotations: Tensor, values: Tensor, weights: Tensor) -> None:
         """Add spectra (r, f′), turned back, and their weights to `sums`; the adjoint of `read`."""
@@ -144,8 +149,8 @@ class FourierGrid:
         """(shells + 1,) mean weight in each shell, of both halves of Fourier space."""
         weight = _with_mirror(sums[2].reshape((self.padded_vx,) * 3))
         shell = self._padded_shell.reshape(-1)
-        total = torch.zeros(self.shells + 1).index_add_(0, shell, weight.reshape(-1))
-        return total / torch.zeros(self.shells + 1).index_add_(0, shell, torch.ones(len(shell)))
+        total = weight.new_zeros(self.shells + 1).index_add_(0, shell, weight.reshape(-1))
+        return total / torch.bincount(shell)
 
     def solve(self, sums: Tensor, damping: Tensor, shell: int) -> Tensor:
         """(3, p³) → the volume (b, b, b): sums over weight plus `damping` (shells + 1,), up to a shell."""
@@ -171,8 +176,13 @@ def ball(box_vx: int, diameter_vx: float, edge_vx: float = 3.0) -> Tensor:
     return 0.5 + 0.5 * torch.cos(math.pi * beyond)
 
 
-def lattice(reach: float, step: float) -> Tensor:
+def at_once(values: int, device: torch.device) -> int:
+    """How many values to hold at once where so many fit what lies near a processor."""
+    return values if device.type == "cpu" else _MORE_ON_A_CARD * values
+
+
+def lattice(reach: float, step: float, device: torch.device = CPU) -> Tensor:
     """(t, 3) points of a cubic lattice within a ball of radius `reach`, the middle among them."""
     axis = torch.arange(-math.floor(reach / step), math.floor(reach / step) + 1) * step
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3).float()
-    return points[points.norm(dim=1) <= reach + 1e-4]
+    return points[points.norm(dim=1) <= reach + 1e-4].to(device)

@@ -92,26 +92,26 @@ class Refiner:
     ) -> None:  # fmt: skip
         self.spectra, self.grid, self.reach_vx, self.on_step = spectra, grid, reach_vx, on_step
         self.tau = tau
-        self.mask = ball(grid.box_vx, mask_diameter(diameter_vx, grid.box_vx))
+        self.mask = ball(grid.box_vx, mask_diameter(diameter_vx, grid.box_vx)).to(grid.device)
         self.start_shell = first_shell or start_shell(grid.box_vx, diameter_vx, grid.shells)
         # turns of 15 degrees tell nothing of finer waves
         self.coarse_shell = min(self.start_shell + _MORE_SHELLS, grid.shells)
         self.rng = np.random.default_rng(seed)
-        self.off_vx = torch.zeros(3)  # by which the last reference was moved
+        self.small = torch.full((grid.shells + 1,), _SMALL, device=grid.device)  # damping that only keeps from infinity
+        self.off_vx = torch.zeros(3, device=grid.device)  # by which the last reference was moved
 
     def run(self) -> Refined:
         """All of it."""
         start = self.common_start()
-        order = torch.from_numpy(self.rng.permutation(len(self.spectra)))
-        half = torch.zeros(len(order), dtype=torch.long)
+        order = self._drawn(len(self.spectra))
+        half = torch.zeros_like(order)
         half[order[len(order) // 2 :]] = 1
         parts = tuple(self.spectra.select(half == h) for h in (0, 1))
         return self._apart(parts, half, start)
 
     def common_start(self, tries: int = _STARTS) -> Start:
         """A reference of all particles at low resolution, from random orientations; the likeliest of some tries."""
-        chosen = torch.from_numpy(self.rng.permutation(len(self.spectra))[:_START_PARTICLES])
-        some = self.spectra.select(chosen)
+        some = self.spectra.select(self._drawn(len(self.spectra))[:_START_PARTICLES])
         found = [self._from_random(some) for _ in range(tries)]
         reference, variance, step = max(found, key=lambda one: float(one[2].evidence.sum()))
         for _ in range(_COMMON_ITERATIONS):
@@ -119,10 +119,9 @@ class Refiner:
         return Start(reference, variance, self._moved(step.poses))
 
     def _from_random(self, spectra: Spectra) -> tuple[Tensor, Tensor, Step]:
-        rotations = random_rotations(len(spectra), self.rng)
-        sums = average(spectra, self.grid, Poses(rotations, torch.zeros(len(spectra), 3)))
-        damping = torch.full((self.grid.shells + 1,), _SMALL)
-        reference = self.grid.solve(sums, damping, self.start_shell) * self.mask
+        rotations = random_rotations(len(spectra), self.rng).to(self.grid.device)
+        sums = average(spectra, self.grid, Poses(rotations, self._middles(spectra)))
+        reference = self.grid.solve(sums, self.small, self.start_shell) * self.mask
         variance = noise_alone(spectra, self.grid)
         for _ in range(_START_ITERATIONS):
             reference, variance, step = self._iterate(spectra, reference, variance)
@@ -131,9 +130,9 @@ class Refiner:
     def _iterate(self, spectra: Spectra, reference: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Step]:
         step = self._everywhere(spectra, reference, variance, _COARSE_DEG, self.start_shell)
         self.on_step()
-        plain = self.grid.solve(step.sums, torch.full((self.grid.shells + 1,), _SMALL), self.start_shell) * self.mask
+        plain = self.grid.solve(step.sums, self.small, self.start_shell) * self.mask
         power = self.grid.per_shell(self.grid.spectra(plain[None]).abs() ** 2)
-        power = power / self.grid.per_shell(torch.ones(len(self.grid.k))).clamp(min=1) / 2
+        power = power / self.grid.counts.clamp(min=1) / 2
         weight_of_one = 1 / PADDING**3  # of a particle, spread over the padded voxels
         damping = step.variance * weight_of_one / (self.tau * power).clamp(min=1e-9)
         reference = self.grid.solve(step.sums, damping, self.start_shell) * self.mask
@@ -145,18 +144,27 @@ class Refiner:
         self, spectra: Spectra, reference: Tensor, variance: Tensor, spacing_deg: float, shell: int,
         around: Tensor | None = None,
     ) -> Step:  # fmt: skip
-        rotations = evenly_spaced(spacing_deg, self.rng)
+        rotations = evenly_spaced(spacing_deg, self.rng).to(self.grid.device)
         spacing_vx = max(1.0, self.grid.box_vx / shell / SHIFTS_PER_WAVE)
-        shifts = lattice(self.reach_vx if around is None else _NEAR_SHIFTS * spacing_vx, spacing_vx)
-        centres = torch.zeros(len(spectra), 3) if around is None else around
+        reach_vx = self.reach_vx if around is None else _NEAR_SHIFTS * spacing_vx
+        shifts = lattice(reach_vx, spacing_vx, self.grid.device)
+        centres = self._middles(spectra) if around is None else around
         return search_everywhere(
             spectra, self.grid, reference, variance, centres, rotations, shifts, self.reach_vx, shell
         )  # fmt: skip
 
+    def _middles(self, spectra: Spectra) -> Tensor:
+        """(n, 3) no shift of any particle."""
+        return torch.zeros(len(spectra), 3, device=self.grid.device)
+
+    def _drawn(self, count: int) -> Tensor:
+        """(n,) row numbers in random order."""
+        return torch.from_numpy(self.rng.permutation(count)).to(self.grid.device)
+
     def _off_centre(self, volume: Tensor) -> Tensor:
         """(3,) zyx whole voxels from the middle to the centre of its mass."""
         mass = volume.clamp(min=0)
-        axis = torch.arange(self.grid.box_vx) - self.grid.box_vx // 2
+        axis = torch.arange(self.grid.box_vx, device=mass.device) - self.grid.box_vx // 2
         others = ((1, 2), (0, 2), (0, 1))
         total = mass.sum().clamp(min=1e-12)
         return torch.stack([(mass.sum(dim=other) * axis).sum() / total for other in others]).round()
@@ -179,9 +187,9 @@ class Refiner:
                     for part, ref, var, at in zip(parts, references, variances, around, strict=True)
                 ]
             else:
-                turns = neighbours(_STEPS_DEG[near // _NEAR_ITERATIONS], self.rng)
+                turns = neighbours(_STEPS_DEG[near // _NEAR_ITERATIONS], self.rng).to(self.grid.device)
                 spacing = _STEPS_VX[near // _NEAR_ITERATIONS]
-                shifts = lattice(1.8 * spacing, spacing)
+                shifts = lattice(_NEAR_SHIFTS * spacing, spacing, self.grid.device)
                 steps = [
                     search_nearby(part, self.grid, ref, var, step.poses, turns, shifts, self.reach_vx, shell)
                     for part, ref, var, step in zip(parts, references, variances, steps, strict=True)
@@ -199,7 +207,7 @@ class Refiner:
         shared = self.shared(plain)
         last = last_shell_above(shared, FIXED_THRESHOLD)
         shell = int(np.clip(last + _MORE_SHELLS, self.start_shell, self.grid.shells))
-        kept = torch.from_numpy(np.clip(shared, _LEAST_SHARED, _MOST_SHARED)).float()
+        kept = torch.from_numpy(np.clip(shared, _LEAST_SHARED, _MOST_SHARED)).float().to(self.grid.device)
         references = []
         for step in steps:
             damping = self.grid.weight_of_shells(step.sums) * (1 - kept) / kept
@@ -207,11 +215,11 @@ class Refiner:
         return references, shell
 
     def _plain(self, sums: Tensor) -> Tensor:
-        return self.grid.solve(sums, torch.full((self.grid.shells + 1,), _SMALL), self.grid.shells)
+        return self.grid.solve(sums, self.small, self.grid.shells)
 
     def shared(self, volumes: list[Tensor]) -> FloatArray:
         """Fourier shell correlation of two half-maps within the mask."""
-        one, other = ((volume * self.mask).double().numpy() for volume in volumes)
+        one, other = ((volume * self.mask).double().numpy(force=True) for volume in volumes)
         return fourier_shell_correlation(one, other)[0]
 
     def _summed_up(
@@ -219,9 +227,9 @@ class Refiner:
         poses: list[Poses], shell: int,
     ) -> Refined:  # fmt: skip
         maps = tuple(self._plain(average(part, self.grid, pose)) for part, pose in zip(parts, poses, strict=True))
-        n = len(half)
-        rotations, shifts = torch.zeros(n, 3, 3), torch.zeros(n, 3)
-        evidence, top, correlation = torch.zeros(n), torch.zeros(n), torch.zeros(n)
+        n, like = len(half), self.mask
+        rotations, shifts = like.new_zeros(n, 3, 3), like.new_zeros(n, 3)
+        evidence, top, correlation = like.new_zeros(3, n)
         for h, part in enumerate(parts):
             rows = half == h
             final = self._everywhere(
@@ -230,7 +238,7 @@ class Refiner:
             self.on_step()
             rotations[rows], shifts[rows] = poses[h].rotations, poses[h].shifts_vx
             evidence[rows], top[rows] = final.evidence, final.top
-            correlation[rows] = torch.tensor(list(correlations(part, self.grid, references[h], poses[h], shell)))
+            correlation[rows] = like.new_tensor(list(correlations(part, self.grid, references[h], poses[h], shell)))
         return Refined(
             (maps[0], maps[1]), half, Poses(rotations, shifts), evidence, top, correlation, self.start_shell
         )  # fmt: skip

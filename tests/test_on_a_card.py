@@ -1,0 +1,157 @@
+"""The second look at candidates gives on a card what it gives on the processor; the card is a pretended one."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import pretended_card
+from balls import QUICK, balls, dataset
+from etpick import picking
+from etpick.averaging_labels import average_labels, judged
+from etpick.class_averages import ClassAverages, Trust
+from etpick.config import recipe
+from etpick.data import Resident, make_source, resident
+from etpick.decision import uncalibrated
+from etpick.neighbours import explained_by_neighbours
+from etpick.picking import Picker
+from etpick.preparation import ValidationVolume
+from etpick.training import train_model
+from etpick.types import Box, Particles
+from test_neighbours import KINDS, candidates_of, rods, volume_of
+
+pytestmark = pytest.mark.skipif(not pretended_card.AVAILABLE, reason="this PyTorch has no backends in Python")
+WIDTHS = np.array([8.0])
+
+
+@pytest.fixture(scope="module")
+def card():
+    return pretended_card.card()
+
+
+@pytest.fixture(scope="module")
+def source():
+    tomogram, centres, _ = rods(0)
+    return make_source(volume_of(tomogram), Particles(centres, np.full(len(centres), "rod")), KINDS)
+
+
+@pytest.fixture(scope="module")
+def averages(source):
+    return ClassAverages(tuple(average_labels([source], WIDTHS, 0)), tuple(WIDTHS), spread_vx=0.5)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """A volume and candidates in it, those between two others last."""
+    tomogram, centres, between = rods(1)
+    return volume_of(tomogram), candidates_of(np.concatenate([centres, between]))
+
+
+def test_the_pretended_card_refuses_what_a_card_refuses(card):
+    there = torch.arange(6.0).reshape(2, 3).to(card)
+    assert ((there @ there.T).cpu() == torch.arange(6.0).reshape(2, 3) @ torch.arange(6.0).reshape(2, 3).T).all()
+    for wrong in (lambda: there + torch.ones(3), lambda: there[torch.tensor([1])], lambda: there.numpy()):
+        with pytest.raises((RuntimeError, TypeError)):
+            wrong()
+
+
+def test_averages_of_labels_are_the_same(card, source, averages):
+    (there,) = average_labels([source], WIDTHS, 0, device=card)
+    assert there.device.type == card.type
+    here = averages.references[0]
+    assert float((there.cpu() - here).norm() / here.norm()) < 1e-2
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["volume on the card", "volume in its file"])
+def test_evidence_places_and_neighbours_are_the_same(card, averages, seen, sent):
+    volume, candidates = seen
+    there, scores = averages.to(card), np.full(len(candidates.raw), 0.9)
+    assert there.to(card) is there and there.to(torch.device("cpu")).references[0].device.type == "cpu"
+    voxels = resident(volume, card) if sent else volume
+    assert isinstance(voxels, Resident) == sent
+    evidence, places = averages.weigh(volume, candidates)
+    evidence_there, places_there = there.weigh(voxels, candidates)
+    assert evidence_there == pytest.approx(evidence, abs=1e-2)
+    assert places_there == pytest.approx(places, abs=1e-2)
+    explained = explained_by_neighbours(averages, volume, candidates, scores)
+    assert explained.any() and (explained_by_neighbours(there, voxels, candidates, scores) == explained).all()
+
+
+def test_a_volume_on_a_card_reads_as_the_file_does_beyond_its_faces_too(card, seen):
+    volume, _ = seen
+    there = resident(volume, card)
+    size = volume.shape[0]
+    for box in (Box((0, 0, 0), volume.shape), Box((3, 4, 5), (9, 8, 7)), Box((-3, 20, size - 5), (24, 36, size + 8))):
+        assert (there.read(box).cpu().numpy() == volume.read(box)).all()
+    middles = np.array([[0, 5, size - 1], [40, 41, 42]])
+    for middle, cube in zip(middles, there.cubes(middles, 12).cpu().numpy(), strict=True):
+        assert (cube == volume.read(Box((*(middle - 6),), (*(middle + 6),)))).all()
+
+
+def test_validation_judges_averages_alike(card, averages, seen):
+    volume, candidates = seen
+    centres = candidates.positions[: 2 * len(candidates.raw) // 3]
+    held = ValidationVolume(volume, Box((0, 0, 0), volume.shape), Particles(centres, np.full(len(centres), "rod")))
+    here, there = (judged(a, [candidates], uncalibrated(KINDS, 10.0), [held]) for a in (averages, averages.to(card)))
+    assert here.rivals and (there.rivals, there.explained, there.moves) == (here.rivals, here.explained, here.moves)
+    assert there.trust.evidence == pytest.approx(here.trust.evidence, abs=1e-2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etpick.averaging_labels.FEWEST", 5)
+        for name in ("_START_ITERATIONS", "_COMMON_ITERATIONS"):
+            patch.setattr(f"etpick.averaging.refine.{name}", 1)
+        trained = train_model(dataset(), recipe(**QUICK, steps=30))
+    used = replace(trained.averages, trust=Trust(1.0, 0.5), moves=True, rivals=True, spread_vx=1.0)
+    return replace(trained, averages=used)
+
+
+@pytest.fixture
+def on_card(card, monkeypatch):
+    for room in ("picking", "engines"):
+        monkeypatch.setattr(f"etpick.{room}.choose_device", lambda name: card)
+    monkeypatch.setattr("etpick.engine.computes_in_bfloat16", lambda device: False)
+    monkeypatch.setattr("torch.inference_mode", torch.no_grad)  # into which backends in Python take no tensors
+
+
+@pytest.fixture(scope="module")
+def here(model):
+    return Picker(model, engine="torch")(balls(9)[0])
+
+
+def assert_alike(there, here):
+    assert there.engine.startswith("PyTorch on privateuseone")
+    assert len(there.all) == len(here.all) and there.explained == here.explained
+    assert len(here.picks) and list(there.picks.classes) == list(here.picks.classes)
+    assert there.picks.positions == pytest.approx(here.picks.positions, abs=0.1)
+    assert there.picks.scores == pytest.approx(here.picks.scores, abs=1e-2)
+
+
+def test_a_whole_tomogram_has_the_same_picks(model, here, on_card):
+    assert_alike(Picker(model)(balls(9)[0]), here)
+
+
+def test_a_second_look_out_of_memory_goes_on_on_the_processor_and_says_so(model, here, on_card, monkeypatch, caplog):
+    def hungry(averages, voxels, *rest):
+        if isinstance(voxels, Resident):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return looked_at(averages, voxels, *rest)
+
+    looked_at = picking._looked_at
+    monkeypatch.setattr("etpick.picking._looked_at", hungry)
+    with caplog.at_level(logging.WARNING):
+        assert_alike(Picker(model)(balls(9)[0]), here)
+    assert "out of memory on the card in the second look" in caplog.text
+
+
+def test_other_failures_of_a_second_look_are_not_taken_for_lack_of_memory(model, on_card, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("etpick.picking._looked_at", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        Picker(model)(balls(9)[0])
