@@ -144,7 +144,9 @@ def test_a_second_look_out_of_memory_goes_on_on_the_processor_and_says_so(model,
     looked_at = picking._looked_at
     monkeypatch.setattr("etpick.picking._looked_at", hungry)
     with caplog.at_level(logging.WARNING):
-        assert_alike(Picker(model)(balls(9)[0]), here)
+        picker = Picker(model)
+        assert_alike(picker(balls(9)[0]), here)
+    assert picker.averages.references[0].device.type == "cpu"
     assert "out of memory on the card in the second look" in caplog.text
 
 

@@ -1,8 +1,11 @@
+import warnings
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from etpick.nn.networks import NETWORKS, FastNet, PaperNet, fold_normalisation
+from etpick.nn.networks import NETWORKS, FastNet, PaperNet, _halved, fold_normalisation
 
 
 def cost(network, edge):
@@ -60,3 +63,19 @@ def test_the_fast_network_answers_at_the_middle_of_two_voxels():
     x = torch.randn(1, 1, 32, 16, 16)
     with torch.no_grad():
         assert torch.allclose(network(x.flip(2)), network(x).flip(2), atol=1e-4)
+
+
+def test_halving_is_pooling_and_keeps_precision_and_layout():
+    image = torch.randn(2, 5, 4, 6, 8).to(memory_format=torch.channels_last_3d)
+    one, other = (image.clone().requires_grad_() for _ in range(2))
+    means, pooled = _halved(one), F.avg_pool3d(other, 2)
+    assert torch.allclose(means, pooled, atol=1e-6)
+    slopes = torch.randn(means.shape)
+    for result in (means, pooled):
+        result.backward(slopes)
+    assert torch.equal(one.grad, other.grad)
+    assert means.is_contiguous(memory_format=torch.channels_last_3d)
+    assert _halved(image.bfloat16()).dtype == torch.bfloat16
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer PyTorch traces otherwise; OpenVINO asks for this
+        assert "avg_pool3d" in str(torch.jit.trace(_halved, image).graph)
