@@ -23,7 +23,7 @@ _SCORES = 2**25  # … and these times rotations
 _WEIGHED = 2**20  # coarse poses × particles weighed at once, few enough to stay near the processor
 _LONGER = 0.75  # of the shells: the longer waves, by which the likeliest rotations are found …
 _LONGER_SHELLS = 3  # … at least so many shells of them …
-_COARSE_VX = 1.3  # … at shifts so far apart
+_NEAR = 1.6  # … at shifts within so many σ, and a voxel at least
 _LIKELIEST = 64  # rotations tried with all waves
 _LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
@@ -191,7 +191,8 @@ def _try_likeliest(
     power = torch.view_as_real(turned).square().sum(dim=2) * (0.5 * spectra.measured[0, :count] * weight)
     rows, penalty = _real(turned * weight), power.sum(dim=1)
     longer_rows, longer_penalty = rows[:, : 2 * longer].T.contiguous(), power[:, :longer].sum(dim=1)
-    shifts, coarse = (lattice(reach_vx, step, grid.device) for step in (1.0, _COARSE_VX))
+    near_vx = min(reach_vx, max(1.0, _NEAR * spread_vx))
+    shifts, coarse = (lattice(reach, 1.0, grid.device) for reach in (reach_vx, near_vx))
     waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
     likely, coarse_likely = (torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) for t in (shifts, coarse))
     tried = min(_LIKELIEST, len(turned))
