@@ -1,9 +1,10 @@
 """How time and memory of picking grow with the tomogram, the number of classes and the number of tomograms.
 
-Tomograms are cubes of phantom 107, mirrored out or cut, in float32. More classes share the trained ones' weights, so
-that there is as much to find. Each figure is taken in a process of its own, the second of two pickings; peak memory
-includes what is mapped from the file. The cube of 1,024 voxels is picked only with --whole, otherwise extrapolated from
-512 by its voxels. Writes runs/scaling.json and runs/scaling.png.
+Tomograms are cubes of phantom 107, mirrored out or cut, in float32. More classes share the trained ones' weights and
+have copies of their averages, so that there is as much to find, and more to tell apart. Each figure is taken in a
+process of its own, the second of two pickings; peak memory includes what is mapped from the file. The cube of 1,024
+voxels is picked only with --whole, otherwise extrapolated from 512 by its voxels. Writes runs/scaling.json and
+runs/scaling.png.
 
 python benchmarks/scaling.py runs/phantom-fast-0 [--engines openvino int8] [--whole]
 """
@@ -18,6 +19,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -26,6 +28,7 @@ import etpick
 from common import RESULTS, keep
 from etpick.api import pick_files
 from etpick.checkpoint import Model, save_model
+from etpick.ops.calibrate import Calibration
 from etpick.types import ParticleClass
 from speed import large_tomogram, peak_gb
 
@@ -50,12 +53,27 @@ def with_classes(model: Model, count: int) -> Model:
         weights[name] = chosen - head[:1] if count == 1 else torch.cat([head[:1], chosen])
     classes = tuple(ParticleClass(f"c{i}", model.classes[row - 1].diameter_A) for i, row in enumerate(rows))
     decision = replace(
-        model.decision, classes=classes, thresholds=tuple(model.decision.thresholds[row - 1] for row in rows),
-        calibration=replace(
-            model.decision.calibration, offsets=tuple(model.decision.calibration.offsets[row - 1] for row in rows)
-        ),
+        model.decision, classes=classes, thresholds=of_rows(model.decision.thresholds, rows),
+        calibration=calibration_of(model.decision.calibration, rows),
     )  # fmt: skip
-    return replace(model, weights=weights, decision=decision, averages=None)
+    averages = model.averages
+    if averages is not None:
+        averages = replace(
+            averages, references=tuple(averages.references[row - 1].clone() for row in rows), widths_vx=of_rows(averages.widths_vx, rows),
+            trust=replace(averages.trust, offsets=of_rows(averages.trust.offsets, rows)),
+            thresholds=of_rows(averages.thresholds, rows),
+            calibration=averages.calibration and calibration_of(averages.calibration, rows),
+        )  # fmt: skip
+    return replace(model, weights=weights, decision=decision, averages=averages)
+
+
+def of_rows(values: tuple[Any, ...], rows: list[int]) -> tuple[Any, ...]:
+    """Those of the trained classes, numbered from 1; nothing of nothing."""
+    return tuple(values[row - 1] for row in rows) if values else ()
+
+
+def calibration_of(calibration: Calibration, rows: list[int]) -> Calibration:
+    return replace(calibration, offsets=of_rows(calibration.offsets, rows))
 
 
 def measure(model: Path, engine: str, tomograms: list[Path]) -> dict[str, float]:
