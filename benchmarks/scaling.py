@@ -59,7 +59,8 @@ def with_classes(model: Model, count: int) -> Model:
     averages = model.averages
     if averages is not None:
         averages = replace(
-            averages, references=tuple(averages.references[row - 1].clone() for row in rows), widths_vx=of_rows(averages.widths_vx, rows),
+            averages, references=tuple(reference.clone() for reference in of_rows(averages.references, rows)),
+            widths_vx=of_rows(averages.widths_vx, rows),
             trust=replace(averages.trust, offsets=of_rows(averages.trust.offsets, rows)),
             thresholds=of_rows(averages.thresholds, rows),
             calibration=averages.calibration and calibration_of(averages.calibration, rows),
