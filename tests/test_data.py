@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etpick.config import recipe
-from etpick.data import Sampler, Source, Window, WorkingVolume, make_source, open_volume, resident
+from etpick.data import Resident, Sampler, Source, Window, WorkingVolume, make_source, open_volume, resident
 from etpick.ops.normalise import Normalisation
 from etpick.types import Box, ParticleClass, Particles, Tomogram
 
@@ -143,6 +143,19 @@ def test_a_label_sits_where_its_particle_is_cut():
                 assert patch.labels[tuple(np.rint((target - 0.5) / 2).astype(int))] > 0
             seen += int(inside.sum())
     assert seen > 20
+
+
+def test_a_volume_held_whole_reads_as_the_file_does_beyond_its_faces_too():
+    levels = np.random.default_rng(0).normal(size=(21, 30, 40)).astype(np.float32)
+    volume = open_volume(Tomogram(levels, 10.0), 10.0, recipe())
+    whole = Box((0, 0, 0), volume.shape)
+    there = Resident(torch.from_numpy(volume.read(whole)), 1.0)
+    assert there.shape == volume.shape
+    for box in (whole, Box((3, 4, 5), (9, 8, 7)), Box((-3, 20, 35), (24, 36, 48))):
+        assert (there.read(box).numpy() == volume.read(box)).all()
+    middles = np.array([[0, 5, 39], [10, 11, 12]])
+    for middle, cube in zip(middles, there.cubes(middles, 12).numpy(), strict=True):
+        assert (cube == volume.read(Box((*(middle - 6),), (*(middle + 6),)))).all()
 
 
 def test_a_volume_too_large_for_a_card_stays_in_its_file(monkeypatch):

@@ -2,8 +2,9 @@ import ctypes
 import sys
 
 import pytest
+import torch
 
-from etpick.engine import keeping_memory
+from etpick.engine import CPU, is_out_of_memory, keeping_memory, or_on_the_processor
 
 
 class Libc:
@@ -32,3 +33,37 @@ def test_memory_is_given_back_when_the_outermost_no_longer_keeps_it(monkeypatch:
     with pytest.raises(KeyError), keeping_memory():
         raise KeyError
     assert libc.asked[-1] == "trim"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_libraries_of_a_card_say_in_their_own_words_that_memory_ran_out(text: str) -> None:
+    assert is_out_of_memory(RuntimeError(text)) and not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_work_goes_to_the_processor_for_lack_of_memory_alone() -> None:
+    def work(device: torch.device) -> str:
+        if device.type != "cpu":
+            raise error
+        return "done"
+
+    card, said = torch.device("cuda"), list[str]()
+    error = RuntimeError("CUDA out of memory")
+    assert or_on_the_processor(card, work, said.append) == "done"
+    assert said == ["out of memory on cuda: going on on the processor"]
+    error = RuntimeError("shapes do not fit")
+    with pytest.raises(RuntimeError, match="shapes"):
+        or_on_the_processor(card, work, said.append)
+
+    def full(device: torch.device) -> str:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        or_on_the_processor(CPU, full, said.append)
+    assert len(said) == 1

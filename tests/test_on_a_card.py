@@ -9,7 +9,7 @@ import torch
 
 import pretended_card
 from balls import QUICK, balls, dataset
-from etpick import picking
+from etpick import averaging_labels
 from etpick.averaging_labels import average_labels, judged
 from etpick.class_averages import ClassAverages, Trust
 from etpick.config import recipe
@@ -18,6 +18,8 @@ from etpick.decision import uncalibrated
 from etpick.neighbours import explained_by_neighbours
 from etpick.picking import Picker
 from etpick.preparation import ValidationVolume
+from etpick.report.page import render
+from etpick.report.picked import picking_report
 from etpick.training import train_model
 from etpick.types import Box, Particles
 from test_neighbours import KINDS, candidates_of, rods, volume_of
@@ -58,10 +60,22 @@ def test_the_pretended_card_refuses_what_a_card_refuses(card):
 
 
 def test_averages_of_labels_are_the_same(card, source, averages):
-    (there,) = average_labels([source], WIDTHS, 0, device=card)
-    assert there.device.type == card.type
-    here = averages.references[0]
-    assert float((there.cpu() - here).norm() / here.norm()) < 1e-2
+    said, here = [], averages.references[0]
+    (there,) = average_labels([source], WIDTHS, 0, device=card, say=said.append)
+    assert float((there - here).norm() / here.norm()) < 1e-2 and not said
+
+
+def test_averages_for_which_memory_is_too_small_are_made_on_the_processor(card, source, averages, monkeypatch):
+    def hungry(spectra, boxes, *rest):
+        if boxes.device.type == card.type:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return average(spectra, boxes, *rest)
+
+    average, said = averaging_labels.average, []
+    monkeypatch.setattr("etpick.averaging_labels.average", hungry)
+    (made,) = average_labels([source], WIDTHS, 0, device=card, say=said.append)
+    assert torch.equal(made, averages.references[0])
+    assert said == [f"out of memory on {card}: going on on the processor"]
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["volume on the card", "volume in its file"])
@@ -77,17 +91,6 @@ def test_evidence_places_and_neighbours_are_the_same(card, averages, seen, sent)
     assert places_there == pytest.approx(places, abs=1e-2)
     explained = explained_by_neighbours(averages, volume, candidates, scores)
     assert explained.any() and (explained_by_neighbours(there, voxels, candidates, scores) == explained).all()
-
-
-def test_a_volume_on_a_card_reads_as_the_file_does_beyond_its_faces_too(card, seen):
-    volume, _ = seen
-    there = resident(volume, card)
-    size = volume.shape[0]
-    for box in (Box((0, 0, 0), volume.shape), Box((3, 4, 5), (9, 8, 7)), Box((-3, 20, size - 5), (24, 36, size + 8))):
-        assert (there.read(box).cpu().numpy() == volume.read(box)).all()
-    middles = np.array([[0, 5, size - 1], [40, 41, 42]])
-    for middle, cube in zip(middles, there.cubes(middles, 12).cpu().numpy(), strict=True):
-        assert (cube == volume.read(Box((*(middle - 6),), (*(middle + 6),)))).all()
 
 
 def test_validation_judges_averages_alike(card, averages, seen):
@@ -135,25 +138,33 @@ def test_a_whole_tomogram_has_the_same_picks(model, here, on_card):
     assert_alike(Picker(model)(balls(9)[0]), here)
 
 
-def test_a_second_look_out_of_memory_goes_on_on_the_processor_and_says_so(model, here, on_card, monkeypatch, caplog):
-    def hungry(averages, voxels, *rest):
-        if isinstance(voxels, Resident):
+@pytest.mark.parametrize("small", [False, True], ids=["volume on the card", "volume in its file"])
+def test_a_second_look_out_of_memory_goes_on_on_the_processor(model, here, on_card, small, monkeypatch, caplog):
+    def hungry(averages, voxels, candidates):
+        if averages.device.type != "cpu":
+            assert isinstance(voxels, Resident) != small
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return looked_at(averages, voxels, *rest)
+        return look(averages, voxels, candidates)
 
-    looked_at = picking._looked_at
-    monkeypatch.setattr("etpick.picking._looked_at", hungry)
+    look = ClassAverages.look
+    monkeypatch.setattr(ClassAverages, "look", hungry)
+    if small:
+        monkeypatch.setattr("etpick.data.free_bytes", lambda device: 1000)
     with caplog.at_level(logging.WARNING):
-        picker = Picker(model)
-        assert_alike(picker(balls(9)[0]), here)
-    assert picker.averages.references[0].device.type == "cpu"
-    assert "out of memory on the card in the second look" in caplog.text
+        assert_alike(Picker(model)(balls(9)[0]), here)
+    assert "going on on the processor" in caplog.text
 
 
 def test_other_failures_of_a_second_look_are_not_taken_for_lack_of_memory(model, on_card, monkeypatch):
     def broken(*_):
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr("etpick.picking._looked_at", broken)
+    monkeypatch.setattr(ClassAverages, "look", broken)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         Picker(model)(balls(9)[0])
+
+
+def test_a_report_shows_the_averages(model, on_card):
+    tomogram = balls(9)[0]
+    report = picking_report(tomogram, Picker(model)(tomogram), model, {})
+    assert "slices of the average of large" in render(report)

@@ -7,9 +7,11 @@ logistic regression on the particles of validation.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Final
 
 import numpy as np
@@ -24,13 +26,14 @@ from etpick.boxes import Boxes, boxes_of
 from etpick.class_averages import ClassAverages, Trust, are_no_hopeless_cases
 from etpick.data import Source
 from etpick.decision import Decision, Validation, validate
-from etpick.engine import CPU
+from etpick.engine import CPU, or_on_the_processor
 from etpick.evaluation.matching import Matches, match, radii_vx
 from etpick.inference import Candidates, join
 from etpick.neighbours import explained_by_neighbours
 from etpick.preparation import ValidationVolume
 from etpick.types import FloatArray, Particles
 
+logger = logging.getLogger(__name__)
 FEWEST: Final = 20  # labels of a class that can be averaged
 _MOST: Final = 300  # labels of a class that are
 _TAU: Final = 2.0  # with less, small particles melt into balls
@@ -53,21 +56,29 @@ def too_few(sources: Sequence[Source], classes: int) -> dict[int, int]:
 
 
 def average_labels(
-    sources: Sequence[Source], widths_vx: FloatArray, seed: int, first: int = 0, device: torch.device = CPU
-) -> Iterator[Tensor]:
+    sources: Sequence[Source], widths_vx: FloatArray, seed: int, first: int = 0, device: torch.device = CPU,
+    say: Callable[[str], object] = logger.warning,
+) -> Iterator[Tensor]:  # fmt: skip
     """(b, b, b) averages of the labelled particles of the classes, one after the other from number `first` on, each on
-    the grid of its `Boxes`; (0,) of one that has too few. widths_vx: (c,) of all classes, in working voxels."""
-    kinds, few = boxes_of(widths_vx.tolist(), device), too_few(sources, len(widths_vx))
-    noise: dict[Boxes, list[Tensor]] = {}
-    for number in range(first, len(kinds)):
-        boxes = kinds[number]
-        if number in few:
-            yield torch.zeros(0, device=device)
-            continue
-        if boxes not in noise:
-            noise[boxes] = [boxes.noise_of(source.volume) for source in sources]
-        spectra = read_labels(sources, number, noise[boxes], boxes, np.random.default_rng((seed, number)))
-        yield average(spectra, boxes, float(widths_vx[number]) / boxes.scale, seed)
+    the grid of its `Boxes`; (0,) of one that has too few. widths_vx: (c,) of all classes, in working voxels. They are
+    computed on a device, where its memory is enough, which else is said, and lie on the processor."""
+    few = too_few(sources, len(widths_vx))
+
+    @cache
+    def boxes_on(device: torch.device) -> list[Boxes]:
+        return boxes_of(widths_vx.tolist(), device)
+
+    @cache
+    def noise(boxes: Boxes) -> list[Tensor]:
+        return [boxes.noise_of(source.volume) for source in sources]
+
+    def averaged(number: int, device: torch.device) -> Tensor:
+        boxes = boxes_on(device)[number]
+        spectra = read_labels(sources, number, noise(boxes), boxes, np.random.default_rng((seed, number)))
+        return average(spectra, boxes, float(widths_vx[number]) / boxes.scale, seed).cpu()
+
+    for number in range(first, len(widths_vx)):
+        yield torch.zeros(0) if number in few else or_on_the_processor(device, partial(averaged, number), say)
 
 
 def read_labels(

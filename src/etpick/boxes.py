@@ -32,11 +32,10 @@ class Boxes:
 
     edge_vx: of a box in working voxels. grid: its waves; a large box is binned. scale: working voxels in one of the
     grid's. waves: how many of the grid's tell classes apart, those up to last_shell. variance: (shells + 1,) of the
-    real and of the imaginary part of white noise of σ 1 in such a box. kept: as in `Spectra`. device: of the spectra.
+    real and of the imaginary part of white noise of σ 1 in such a box. kept: as in `Spectra`.
     """
 
     def __init__(self, width_vx: float, device: torch.device = CPU) -> None:
-        self.device = device
         self.edge_vx = 2 * math.ceil(max(_BOX * width_vx, width_vx + _ROOM_VX) / 2)
         self.grid = FourierGrid(min(self.edge_vx, _LARGEST_VX), device)
         self.scale = self.edge_vx / self.grid.box_vx
@@ -49,6 +48,11 @@ class Boxes:
         self.variance = torch.full((self.grid.shells + 1,), self.edge_vx**3 / 2 / self.scale**6, device=device)
         self.kept = float((self._window**2).mean())
 
+    @property
+    def device(self) -> torch.device:
+        """Where spectra are computed."""
+        return self.grid.device
+
     def read(self, volume: Voxels, positions: FloatArray, factor: Tensor) -> Spectra:
         """Whitened spectra of boxes, the places (n, 3) of a volume in their middles to a fraction of a voxel."""
         everywhere = np.ones(len(positions), bool)
@@ -56,7 +60,7 @@ class Boxes:
 
     def particles(self, values: Tensor, factor: Tensor) -> Spectra:
         """Those of one tomogram, from their spectra (n, f′) and the factor (f′,) that whitened them."""
-        return Spectra(values, factor[None], self.grid.shell.new_zeros(len(values)), self.kept)
+        return Spectra(values, factor[None], torch.zeros(len(values), dtype=torch.long, device=self.device), self.kept)
 
     def spectra(self, blocks: Tensor, off_vx: FloatArray, factor: Tensor) -> Tensor:
         """Voxels (n, e, e, e), with particles (n, 3) working voxels off the middles → (n, f′) spectra with these in the
@@ -104,7 +108,7 @@ def read_boxes(
         edges[asked] = np.maximum(edges[asked], kind.edge_vx)
     middles = np.rint(positions).astype(int)
     found = {b: [torch.zeros(0, len(f), dtype=torch.complex64, device=f.device)] for b, f in factors.items()}
-    batch = np.cumsum(edges**3) // min(at_once(_AT_ONCE_VX, factor.device) for factor in factors.values())
+    batch = np.cumsum(edges**3) // max((at_once(_AT_ONCE_VX, kind.device) for kind in factors), default=1)
     for rows in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(batch)) + 1):
         around = _nested_cubes(volume, middles[rows], edges[rows])
         for kind, parts in found.items():

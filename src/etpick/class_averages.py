@@ -70,11 +70,10 @@ class ClassAverages:
     """What the labelled particles of each class look like.
 
     references: (b, b, b) for each of c classes, on the grid of its `Boxes`; (0,) where labels were too few. Where they
-    lie everything is computed. widths_vx:
-    (c,) diameters in working voxels. spread_vx: σ of the network's places about particles, along an axis. trust: how
-    the network's chances and the averages' evidence are joined. moves: whether picks go to the place that the averages
-    give. calibration and thresholds (c,): of scores that take the evidence into account; None and none where it has no
-    say in them.
+    lie everything is computed. widths_vx: (c,) diameters in working voxels. spread_vx: σ of the network's places about
+    particles, along an axis. trust: how the network's chances and the averages' evidence are joined. moves: whether
+    picks go to the place that the averages give. calibration and thresholds (c,): of scores that take the evidence into
+    account; None and none where it has no say in them.
 
     right: shares of the particles of validation whose class is told right, by the network alone and by both.
     distance_vx, f1: the same for their mean distance from the centre, and for localisation, each fitted to the
@@ -109,7 +108,12 @@ class ClassAverages:
     @cached_property
     def boxes(self) -> list[Boxes]:
         """Of each class."""
-        return boxes_of(self.widths_vx, self.references[0].device)
+        return boxes_of(self.widths_vx, self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.references[0].device
 
     def to(self, device: torch.device) -> ClassAverages:
         """The same, computing on a device."""

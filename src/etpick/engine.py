@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import psutil
 import torch
@@ -17,6 +17,7 @@ from etpick.errors import EtpickError
 from etpick.nn.networks import Network
 
 CPU: Final = torch.device("cpu")
+Result = TypeVar("Result")
 ScoreMaps = tuple[Tensor, Tensor]
 """(z, y, x) float32 chance of any particle, 1 − P(background), and (c, z, y, x) float16 chance of each class."""
 
@@ -105,9 +106,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device, the processor's included."""
+    """Memory that is free on a device, the processor's included; on a card also what PyTorch keeps there for reuse."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return int(psutil.virtual_memory().available)
 
 
@@ -115,8 +117,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the processor or the card."""
     text = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        said in text for said in ("allocate memory", "out of memory", "bad_alloc")
+        said in text for said in ("allocate memory", "out of memory", "bad_alloc", "alloc_failed")
     )
+
+
+def or_on_the_processor(
+    device: torch.device, work: Callable[[torch.device], Result], say: Callable[[str], object]
+) -> Result:
+    """What work gives on a device, or on the processor where a card's memory is too small for it, which is said."""
+    try:
+        return work(device)
+    except (MemoryError, RuntimeError) as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+    say(f"out of memory on {device}: going on on the processor")
+    return work(CPU)
 
 
 _TRIM_THRESHOLD: Final = -1  # glibc's malloc.h

@@ -91,8 +91,8 @@ class _Crowd:
             shown = cubes(volume, self._middles[rows], boxes.edge_vx).to(boxes.device)
             self._evidence[rows], turned, moved = averages.poses(number, boxes, self._seen(boxes, rows, shown))
             alone = boxes.blocks(turned, self._off[rows] + moved, self._factors[boxes])
-            for i, *blocks in zip(rows, shown, alone, strict=True):
-                self._shown[i], self._alone[i] = blocks
+            for i, seen, single in zip(rows, shown, alone, strict=True):
+                self._shown[i], self._alone[i] = seen, single
 
     def eliminated(self, explains: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(n,) which of the candidates are explained by those that may explain (n,)."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from etpick.checkpoint import Model
 from etpick.class_averages import ClassAverages
@@ -20,7 +22,7 @@ from etpick.decision import (
     precision_threshold,
     uncalibrated,
 )
-from etpick.engine import CPU, Engine, choose_device, is_out_of_memory, keeping_memory
+from etpick.engine import Engine, choose_device, keeping_memory, or_on_the_processor
 from etpick.engines import choose_engine
 from etpick.errors import SpacingError
 from etpick.evaluation.comparison import joined
@@ -132,8 +134,8 @@ class Picker:
             picks, everything, decision, f"{limit}, {how}", engine=engine.name,
             why_empty="" if len(picks) else self._why_empty(everything, held, zones, decision),
             warning=self._doubt(volume, by_network, picks),
-            zones=zones, excluded=held, left_out=zones.holding(by_network.keep(others)), averages=self.averages,
-            explained=explained,
+            zones=zones, excluded=held, left_out=zones.holding(by_network.keep(others)), explained=explained,
+            averages=self.model.averages if self.averages else None,
         )  # fmt: skip
 
     @keeping_memory()
@@ -151,14 +153,9 @@ class Picker:
         worth = self.averages.worth_a_look(chosen, decision)
         second = self.model.second_decision if decision is self.model.decision else decision
         first, others = chosen.select(worth), chosen.select(~worth)
-        try:
-            first, looked = _looked_at(self.averages, voxels, first, decision)
-        except (MemoryError, RuntimeError) as error:
-            if voxels is volume or not is_out_of_memory(error):
-                raise
-            logger.warning("out of memory on the card in the second look at candidates: it goes on on the processor")
-            self.averages = self.averages.to(CPU)
-            first, looked = _looked_at(self.averages, volume, first, decision)
+        first, looked = or_on_the_processor(
+            self.averages.device, partial(self._looked_at, voxels, volume, first, decision), logger.warning
+        )
         positions = np.concatenate([looked.positions, others.positions])
         before = np.concatenate([first.positions, others.positions])
         free = (np.arange(len(before)) < len(looked.raw)) & (zones.of(in_file(positions, volume)) == "")
@@ -168,6 +165,18 @@ class Picker:
         everything = replace(everything, positions=np.where(moved[:, None], positions, before))
         assert everything.scores is not None  # a decision gives them
         return second, everything.select(np.argsort(-everything.scores, kind="stable"))
+
+    def _looked_at(
+        self, voxels: Voxels, volume: WorkingVolume, chosen: Candidates, decision: Decision, device: torch.device
+    ) -> tuple[Candidates, Candidates]:
+        """Candidates before and after the second look, without those that their neighbours explain."""
+        assert self.averages is not None
+        averages, seen = self.averages.to(device), volume if device.type == "cpu" else voxels
+        looked = averages.look(seen, chosen)
+        if not averages.rivals:
+            return chosen, looked
+        alone = ~explained_by_neighbours(averages, seen, looked, decision.scores(chosen))
+        return chosen.select(alone), looked.select(alone)
 
     def engine_for(self, volume: WorkingVolume) -> Engine:
         """What scores tiles, chosen when the first volume is there."""
@@ -246,17 +255,6 @@ class Picker:
             f"{len(everything)} candidates were found, the best with score {best:.3f}, but none reaches the "
             f"threshold ({min(decision.thresholds):.3f} at the lowest): lower it with --min-score to see them"
         )
-
-
-def _looked_at(
-    averages: ClassAverages, voxels: Voxels, chosen: Candidates, decision: Decision
-) -> tuple[Candidates, Candidates]:
-    """Candidates before and after the second look, without those that their neighbours explain."""
-    looked = averages.look(voxels, chosen)
-    if not averages.rivals:
-        return chosen, looked
-    alone = ~explained_by_neighbours(averages, voxels, looked, decision.scores(chosen))
-    return chosen.select(alone), looked.select(alone)
 
 
 def _in_file(picks: Particles, volume: WorkingVolume) -> Particles:

@@ -34,7 +34,7 @@ from etpick.class_averages import ClassAverages
 from etpick.config import PickingConfig, TrainingConfig
 from etpick.data import Patch, Readable, Sampler
 from etpick.decision import Validation, uncalibrated, validate
-from etpick.engine import CPU, TorchEngine, choose_device, keeping_memory
+from etpick.engine import CPU, TorchEngine, choose_device, keeping_memory, or_on_the_processor
 from etpick.errors import TrainingError
 from etpick.hard import confused_places
 from etpick.inference import Candidates, search, search_seconds
@@ -194,7 +194,7 @@ class Trainer:
                 f"no averages of the classes for a second look at candidates: too few labels ({counts} of {FEWEST})"
             )
             return
-        made = average_labels(self.prepared.sources, self.widths_vx, self.config.seed, had, self.device)
+        made = average_labels(self.prepared.sources, self.widths_vx, self.config.seed, had, self.device, self._say)
         to_make = [number for number in range(had, len(names)) if number not in few]
         for number in range(had, len(names)):
             if number in few:
@@ -203,7 +203,7 @@ class Trainer:
                 self._say(f"averaging the labels of {names[number]}, {number + 1} of {len(names)}")
             if should_stop():
                 raise self._interrupted("while averaging the labels of the classes")
-            self.references.append(next(made).cpu())
+            self.references.append(next(made))
             left = [other for other in to_make if other > number]
             each = (self._seconds() - began) / max(len(to_make) - len(left), 1)
             limit = _MOST_AVERAGING * 60 * (self.config.max_minutes or math.inf)
@@ -221,7 +221,7 @@ class Trainer:
         """Not judged yet; None where there are none."""
         if not any(reference.numel() for reference in self.references):
             return None
-        return ClassAverages(tuple(self.references), tuple(self.widths_vx.tolist())).to(self.device)
+        return ClassAverages(tuple(self.references), tuple(self.widths_vx.tolist()))
 
     def _judge_averages(self) -> None:
         """By the best model's candidates in the validation volumes, and give them to it."""
@@ -229,9 +229,14 @@ class Trainer:
         if (averages := self._averages) is None:
             return
         found = self._candidates(TorchEngine(self.best.network(self.device), self.device))
-        averages = judged(averages, found, self.best.decision, self.prepared.validation, partial=self.partial)
-        self.best = replace(self.best, averages=averages.to(CPU))
-        self._say(averages.line())
+        held, best = self.prepared.validation, self.best
+
+        def judge(device: torch.device) -> ClassAverages:
+            return judged(averages.to(device), found, best.decision, held, partial=self.partial).to(CPU)
+
+        trusted = or_on_the_processor(self.device, judge, self._say)
+        self.best = replace(best, averages=trusted)
+        self._say(trusted.line())
 
     def _make_int8(self, folder: Path) -> None:
         """Of the best model, for picking without a graphics card, where the programs for it are installed."""

@@ -170,7 +170,8 @@ def likeliest_poses(
     """(n,) evidence of each particle, (n,) which of the rotations fits it best, and (n, 3) its shift; the arguments are
     those of `weigh`."""
     shifts = lattice(reach_vx, 1.0, grid.device)
-    evidence, rotations, places = [shifts.new_zeros(0)], [grid.shell[:0]], [shifts.new_zeros(0, 3)]
+    evidence, places = [shifts.new_zeros(0)], [shifts.new_zeros(0, 3)]
+    rotations = [torch.zeros(0, dtype=torch.long, device=grid.device)]
     for scores, likeliest in _try_likeliest(spectra, grid, turned, variance, reach_vx, spread_vx, shell):
         evidence.append(scores.logsumexp(dim=(1, 2)))
         index, tried = scores.flatten(1).argmax(dim=1), likeliest.shape[1]

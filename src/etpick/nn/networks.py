@@ -104,10 +104,7 @@ def _coordinates(like: Tensor) -> Tensor:
 
 
 class _Halving(torch.autograd.Function):
-    """Means of 2×2×2 voxels in the precision and the layout of what comes in.
-
-    PyTorch's pooling has neither bfloat16 nor channels last on a processor: it would convert there and back.
-    """
+    """Means of 2×2×2 voxels in the precision and the layout of what comes in."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -124,9 +121,12 @@ class _Halving(torch.autograd.Function):
 
 
 def _halved(x: Tensor) -> Tensor:
-    """(b, c, z, y, x) → half as many voxels along each axis."""
-    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
-        return F.avg_pool3d(x, 2)  # of OpenVINO, whose pooling has both
+    """(b, c, z, y, x) → half as many voxels along each axis.
+
+    On a processor PyTorch's pooling knows neither bfloat16 nor channels last and would convert there and back.
+    """
+    if x.device.type != "cpu" or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return F.avg_pool3d(x, 2)  # OpenVINO's knows both
     halved: Tensor = _Halving.apply(x)  # type: ignore[no-untyped-call]
     return halved
 
