@@ -71,7 +71,9 @@ def _is_there(x: Any) -> bool:
 def _held(x: Any) -> Any:
     if not _is_there(x):
         return x
-    return (x if hasattr(x, "held") else _by_storage[x.untyped_storage()._cdata]).held  # `detach` loses attributes; its original must live on
+    if not hasattr(x, "held"):  # `detach` loses attributes; what it was taken from must live on
+        x = _by_storage[x.untyped_storage()._cdata]
+    return x.held
 
 
 def _run(operation: Any, *args: Any, **options: Any) -> Any:
