@@ -281,7 +281,6 @@ def with_averages(trained, tmp_path, monkeypatch, number=1):
     """
     monkeypatch.setattr("etpick.class_averages._UNLIKELY", 0.0)
     monkeypatch.setattr("etpick.class_averages._RULED_OUT", 0.2)
-    monkeypatch.setattr("etpick.class_averages._AS_MANY", 0)
     references = [torch.zeros((Boxes(c.diameter_A / 10).grid.box_vx,) * 3) for c in CLASSES]
     middle = len(references[number]) // 2
     references[number][middle - 1 : middle + 2, middle - 1 : middle + 2, middle + 1 : middle + 4] = -1
@@ -359,12 +358,12 @@ def test_picks_that_neighbours_explain_are_left_out(trained, tmp_path, monkeypat
     assert {tuple(p) for p in found.all.positions} < {tuple(p) for p in looked.all.positions}
 
 
-def test_hopeless_candidates_are_those_ruled_out_and_not_among_the_best():
+def test_hopeless_candidates_are_those_ruled_out_unless_they_are_picks():
     candidates = Candidates(np.zeros((6, 3)), np.array([0.9, 0.8, 0.004, 0.003, 0.002, 0.05]), np.ones((6, 1)))
     decision = Decision(KINDS[:1], 10.0, identity(1), (0.85,))
     assert are_no_hopeless_cases(candidates, decision).tolist() == [True, True, False, False, False, True]
-    decision = replace(decision, thresholds=(0.5,))
-    assert are_no_hopeless_cases(candidates, decision).tolist() == [True] * 6
+    decision = replace(decision, thresholds=(0.003,))
+    assert are_no_hopeless_cases(candidates, decision).tolist() == [True, True, True, True, False, True]
 
 
 @pytest.mark.parametrize(("width", "sigma"), [(6.0, 1.5), (25.0, 4.0)], ids=["small", "binned"])

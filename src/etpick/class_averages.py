@@ -41,8 +41,7 @@ _REACH_VX: Final = 2.0  # of a pick from its particle, in voxels of the grid …
 _REACH: Final = 1 / 3  # … and in diameters
 _FINEST_DEG: Final = 20.0  # between orientations
 _UNLIKELY: Final = 0.02  # chance by the network below which a class is not tried
-_RULED_OUT: Final = 0.01  # score by the network below which a candidate is not looked at …
-_AS_MANY: Final = 3  # … unless it is among so many times as many as there are picks
+_RULED_OUT: Final = 0.01  # score by the network below which a candidate is not looked at, unless it is a pick
 _UNTRIED: Final = 10.0  # evidence that such a class has less than any that is tried
 _LEAST_CHANCE: Final = 1e-6
 _KEPT_VALUES: Final = 2**25  # complex, of turned averages: 270 MB, enough for ten wide classes
@@ -239,11 +238,8 @@ class ClassAverages:
 
 
 def are_no_hopeless_cases(candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:
-    """(n,) which candidates, of one for each particle, the network does not rule out, and the best of the others up to
-    some times as many as its picks."""
-    scores = decision.scores(candidates)
-    count = int(decision.reached(decision.named(candidates)).sum())
-    return (scores >= _RULED_OUT) | (np.argsort(np.argsort(-scores, kind="stable")) < _AS_MANY * count)
+    """(n,) which candidates, of one for each particle, the network does not rule out."""
+    return (decision.scores(candidates) >= _RULED_OUT) | decision.reached(decision.named(candidates))
 
 
 def angle_deg(width_vx: float) -> float:

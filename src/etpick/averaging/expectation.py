@@ -187,11 +187,10 @@ def _try_likeliest(
     `lattice`, whose exponentials add up to the likelihood over all poses, and which rotations these are (p, r′)."""
     count = grid.up_to(shell)
     longer = grid.up_to(min(shell, max(_LONGER_SHELLS, round(_LONGER * shell))))
-    turned = turned[:, :count]
     weight = spectra.measured[0, :count] / variance[grid.shell[:count]]
-    power = torch.view_as_real(turned).square().sum(dim=2) * (0.5 * spectra.measured[0, :count] * weight)
-    rows, penalty = _real(turned * weight), power.sum(dim=1)
-    longer_rows, longer_penalty = rows[:, : 2 * longer].T.contiguous(), power[:, :longer].sum(dim=1)
+    rows, halves = _real(turned)[:, : 2 * count], (0.5 * spectra.measured[0, :count] * weight).repeat_interleave(2)
+    of_longer = torch.where(torch.arange(2 * count, device=grid.device) < 2 * longer, halves, 0)
+    penalty, longer_penalty = (rows.square() @ torch.stack([halves, of_longer], dim=1)).unbind(dim=1)
     near_vx = min(reach_vx, max(1.0, _NEAR * spread_vx))
     shifts, coarse = (lattice(reach, 1.0, grid.device) for reach in (reach_vx, near_vx))
     waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
@@ -199,9 +198,9 @@ def _try_likeliest(
     tried = min(_LIKELIEST, len(turned))
     size = min(_WEIGHED // (len(coarse) * len(turned)), _NEARBY_VALUES // (tried * count))
     for part in _parts(len(spectra), size, grid.device):
-        values = spectra.values[part, None, :count]
+        values = spectra.values[part, None, :count] * weight
         columns = _real(values[:, :, :longer] * coarse_waves).flatten(0, 1)
-        scores = torch.addmm(-longer_penalty, columns, longer_rows).reshape(len(values), len(coarse), -1)
+        scores = torch.addmm(-longer_penalty, columns, rows[:, : 2 * longer].T).reshape(len(values), len(coarse), -1)
         scores += coarse_likely[:, None]
         scores -= scores.amax(dim=(1, 2), keepdim=True)
         chance = scores.clamp_(min=_LEAST_LOGARITHM).exp_().sum(dim=1)  # (p, r)
