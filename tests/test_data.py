@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from etpick.config import recipe
 from etpick.data import Resident, Sampler, Source, Window, WorkingVolume, make_source, open_volume, resident
 from etpick.ops.normalise import Normalisation
-from etpick.types import Box, ParticleClass, Particles, Tomogram
+from etpick.types import COLORS, Box, Dataset, ParticleClass, Particles, Tomogram
 
 PLAIN = Normalisation(0.0, 1.0, 5.0)
 CLASSES = (ParticleClass("big", 200.0), ParticleClass("small", 80.0))
@@ -162,3 +164,13 @@ def test_a_volume_too_large_for_a_card_stays_in_its_file(monkeypatch):
     monkeypatch.setattr("etpick.data.free_bytes", lambda device: 1000)
     volume = open_volume(Tomogram(np.random.default_rng(0).normal(size=(20, 20, 20)), 10.0), 10.0, recipe())
     assert resident(volume, torch.device("cuda")) is volume
+
+
+def test_classes_given_in_one_colour_get_their_own():
+    kinds = [ParticleClass("a", 100.0), ParticleClass("b", 100.0), ParticleClass("c", 100.0, "#377eb8")]
+    data = Dataset((*kinds, ParticleClass("d", 100.0)))
+    colors = [kind.color for kind in data.classes]
+    assert colors[0] == kinds[0].color and colors[2] == "#377eb8" and len(set(colors)) == 4
+    assert replace(data, partial_labels=True).classes == data.classes
+    many = Dataset(tuple(ParticleClass(str(n), 100.0) for n in range(20))).classes
+    assert len({kind.color for kind in many}) == len(COLORS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -22,6 +23,12 @@ NAMELESS: Final = "particle"
 
 NEGATIVE: Final = "not-a-particle"
 """The class of picks that mark where no particle is, to learn from."""
+
+COLORS: Final = (
+    "#e41a1c", "#377eb8", "#4daf4a", "#ff7f00", "#984ea3", "#17becf",
+    "#f781bf", "#a65628", "#dede00", "#1b9e77", "#666666", "#7570b3",
+)  # fmt: skip
+"""Given to classes in turn (the first eight follow ColorBrewer's Set1, without its pale yellow)."""
 
 Shape3 = tuple[int, int, int]
 
@@ -83,7 +90,7 @@ class ParticleClass:
 
     name: str
     diameter_A: float
-    color: str = "#e41a1c"
+    color: str = COLORS[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +188,7 @@ class TrainingItem:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled tomograms and the classes to learn.
+    """Labelled tomograms and the classes to learn; of those given in one colour each gets its own.
 
     `partial_labels` says that some particles in them were not marked.
     """
@@ -189,3 +196,11 @@ class Dataset:
     classes: tuple[ParticleClass, ...]
     items: tuple[TrainingItem, ...] = field(default=())
     partial_labels: bool = False
+
+    def __post_init__(self) -> None:
+        taken, classes = {c.color for c in self.classes}, list[ParticleClass]()
+        free = cycle([color for color in COLORS if color not in taken] or COLORS)
+        for one in self.classes:
+            shared = any(one.color == other.color for other in classes)
+            classes.append(replace(one, color=next(free)) if shared else one)
+        object.__setattr__(self, "classes", tuple(classes))

@@ -9,8 +9,8 @@ from typing import Final
 
 from etpick.errors import InputError
 from etpick.io.formats.base import class_order
-from etpick.io.project import COLORS, read_project
-from etpick.types import NAMELESS, ParticleClass, Particles
+from etpick.io.project import read_project
+from etpick.types import COLORS, NAMELESS, ParticleClass, Particles
 
 DEFAULT_DIAMETER_A: Final = 200.0
 """Drawn where nothing tells the diameter, and said so."""

@@ -17,10 +17,11 @@ from etpick.io.formats.copick import PICKS
 from etpick.io.formats.registry import is_pick_file
 from etpick.io.pairing import picks_beside, tomograms_in
 from etpick.io.picks import SEARCHED, class_of_label, read_table, resolve_labels
-from etpick.io.project import COLORS, Labels
+from etpick.io.project import Labels
 from etpick.io.sanity import describe_outside, describe_spacing
 from etpick.io.table import PickTable, copick_spacing_A, tomogram_name
 from etpick.io.tomograms import find_tomograms, open_tomogram
+from etpick.types import COLORS
 
 _FEWEST_VX: Final = 3.5  # across a particle; 60 Å, the smallest of use, are 6 voxels of 10 Å
 

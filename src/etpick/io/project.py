@@ -15,26 +15,9 @@ from etpick.errors import InputError
 from etpick.io.picks import read_picks
 from etpick.io.sanity import describe_outside, describe_spacing, repeated
 from etpick.io.tomograms import open_tomogram
-from etpick.types import NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
+from etpick.types import COLORS, NEGATIVE, Dataset, ParticleClass, Particles, Tomogram, TrainingItem
 
 logger = logging.getLogger(__name__)
-
-COLORS = (
-    "#e41a1c",
-    "#377eb8",
-    "#4daf4a",
-    "#ff7f00",
-    "#984ea3",
-    "#17becf",
-    "#f781bf",
-    "#a65628",
-    "#dede00",
-    "#1b9e77",
-    "#666666",
-    "#7570b3",
-)
-"""Given to classes in turn (the first eight follow ColorBrewer's Set1, without its pale yellow)."""
-
 Labels = Literal["complete", "partial"]
 _Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

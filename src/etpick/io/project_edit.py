@@ -12,8 +12,8 @@ from tomlkit import TOMLDocument
 
 from etpick.errors import InputError
 from etpick.io.atomic import atomic_write
-from etpick.io.project import COLORS, Labels, parse_project
-from etpick.types import ParticleClass
+from etpick.io.project import Labels, parse_project
+from etpick.types import COLORS, ParticleClass
 
 
 def new_project(path: Path, tomograms: Sequence[Path], classes: Sequence[ParticleClass], labels: Labels) -> None:
