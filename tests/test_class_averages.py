@@ -16,7 +16,7 @@ from etpick.averaging.grid import FourierGrid
 from etpick.averaging_labels import average_labels, centred_on_labels, fit_trust, judged
 from etpick.boxes import Boxes, boxes_of, read_boxes
 from etpick.checkpoint import load_model, load_state, save_model
-from etpick.class_averages import ClassAverages, Trust, are_no_hopeless_cases, load_averages, save_averages
+from etpick.class_averages import ClassAverages, Trust, load_averages, not_ruled_out, save_averages
 from etpick.config import recipe
 from etpick.data import make_source, open_volume
 from etpick.decision import Decision, uncalibrated
@@ -358,12 +358,12 @@ def test_picks_that_neighbours_explain_are_left_out(trained, tmp_path, monkeypat
     assert {tuple(p) for p in found.all.positions} < {tuple(p) for p in looked.all.positions}
 
 
-def test_hopeless_candidates_are_those_ruled_out_unless_they_are_picks():
+def test_candidates_with_scores_near_0_are_ruled_out_unless_they_are_picks():
     candidates = Candidates(np.zeros((6, 3)), np.array([0.9, 0.8, 0.004, 0.003, 0.002, 0.05]), np.ones((6, 1)))
     decision = Decision(KINDS[:1], 10.0, identity(1), (0.85,))
-    assert are_no_hopeless_cases(candidates, decision).tolist() == [True, True, False, False, False, True]
+    assert not_ruled_out(candidates, decision).tolist() == [True, True, False, False, False, True]
     decision = replace(decision, thresholds=(0.003,))
-    assert are_no_hopeless_cases(candidates, decision).tolist() == [True, True, True, True, False, True]
+    assert not_ruled_out(candidates, decision).tolist() == [True, True, True, True, False, True]
 
 
 @pytest.mark.parametrize(("width", "sigma"), [(6.0, 1.5), (25.0, 4.0)], ids=["small", "binned"])

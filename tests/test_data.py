@@ -172,5 +172,6 @@ def test_classes_given_in_one_colour_get_their_own():
     colors = [kind.color for kind in data.classes]
     assert colors[0] == kinds[0].color and colors[2] == "#377eb8" and len(set(colors)) == 4
     assert replace(data, partial_labels=True).classes == data.classes
-    many = Dataset(tuple(ParticleClass(str(n), 100.0) for n in range(20))).classes
-    assert len({kind.color for kind in many}) == len(COLORS)
+    many = Dataset(tuple(ParticleClass(str(n), 100.0) for n in range(20)))
+    assert len({kind.color for kind in many.classes}) == len(COLORS)
+    assert replace(many, partial_labels=True).classes == many.classes

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from etpick.engine import CPU, is_out_of_memory, keeping_memory, or_on_the_processor
+from etpick.engine import CPU, free_bytes, is_out_of_memory, keeping_memory, or_on_the_processor
 
 
 class Libc:
@@ -56,7 +56,7 @@ def test_work_goes_to_the_processor_for_lack_of_memory_alone() -> None:
     card, said = torch.device("cuda"), list[str]()
     error = RuntimeError("CUDA out of memory")
     assert or_on_the_processor(card, work, said.append) == "done"
-    assert said == ["out of memory on cuda: going on on the processor"]
+    assert said == ["out of memory on cuda: the processor takes over"]
     error = RuntimeError("shapes do not fit")
     with pytest.raises(RuntimeError, match="shapes"):
         or_on_the_processor(card, work, said.append)
@@ -67,3 +67,9 @@ def test_work_goes_to_the_processor_for_lack_of_memory_alone() -> None:
     with pytest.raises(MemoryError):
         or_on_the_processor(CPU, full, said.append)
     assert len(said) == 1
+
+
+def test_what_pytorch_keeps_on_a_card_for_reuse_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("mem_get_info", (100, 800)), ("memory_reserved", 70), ("memory_allocated", 30)):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda device, value=value: value)
+    assert free_bytes(torch.device("cuda")) == 140

@@ -1,6 +1,7 @@
 """The second look at candidates gives on a card what it gives on the processor; the card is a pretended one."""
 
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 import pretended_card
 from balls import QUICK, balls, dataset
-from etpick import averaging_labels
+from etpick import averaging_labels, training
 from etpick.averaging_labels import average_labels, judged
 from etpick.class_averages import ClassAverages, Trust
 from etpick.config import recipe
@@ -75,7 +76,21 @@ def test_averages_for_which_memory_is_too_small_are_made_on_the_processor(card, 
     monkeypatch.setattr("etpick.averaging_labels.average", hungry)
     (made,) = average_labels([source], WIDTHS, 0, device=card, say=said.append)
     assert torch.equal(made, averages.references[0])
-    assert said == [f"out of memory on {card}: going on on the processor"]
+    assert said == [f"out of memory on {card}: the processor takes over"]
+
+
+def test_a_volume_is_sent_slab_by_slab_and_stays_in_its_file_without_memory(card, seen, monkeypatch):
+    volume, _ = seen
+    monkeypatch.setattr("etpick.data._UPLOAD_VX", 10 * 96**2)
+    sent, whole = resident(volume, card), Box((0, 0, 0), volume.shape)
+    assert isinstance(sent, Resident) and resident(sent, card) is sent
+    assert (sent.levels.cpu().numpy() == volume.read(whole)).all()
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("etpick.data.torch.empty", full)
+    assert resident(volume, card) is volume
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["volume on the card", "volume in its file"])
@@ -102,12 +117,20 @@ def test_validation_judges_averages_alike(card, averages, seen):
     assert there.trust.evidence == pytest.approx(here.trust.evidence, abs=1e-2)
 
 
-@pytest.fixture(scope="module")
-def model():
+@contextmanager
+def shortened():
+    """Averages of a few labels in a few iterations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etpick.averaging_labels.FEWEST", 5)
+        for room in ("averaging_labels", "training"):
+            patch.setattr(f"etpick.{room}.FEWEST", 5)
         for name in ("_START_ITERATIONS", "_COMMON_ITERATIONS"):
             patch.setattr(f"etpick.averaging.refine.{name}", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    with shortened():
         trained = train_model(dataset(), recipe(**QUICK, steps=30))
     used = replace(trained.averages, trust=Trust(1.0, 0.5), moves=True, rivals=True, spread_vx=1.0)
     return replace(trained, averages=used)
@@ -144,15 +167,19 @@ def test_a_second_look_out_of_memory_goes_on_on_the_processor(model, here, on_ca
         if averages.device.type != "cpu":
             assert isinstance(voxels, Resident) != small
             raise torch.OutOfMemoryError("CUDA out of memory")
+        assert not isinstance(voxels, Resident)
         return look(averages, voxels, candidates)
 
     look = ClassAverages.look
     monkeypatch.setattr(ClassAverages, "look", hungry)
     if small:
         monkeypatch.setattr("etpick.data.free_bytes", lambda device: 1000)
+    picker = Picker(model)
     with caplog.at_level(logging.WARNING):
-        assert_alike(Picker(model)(balls(9)[0]), here)
-    assert "going on on the processor" in caplog.text
+        assert_alike(picker(balls(9)[0]), here)
+    monkeypatch.setattr("etpick.class_averages.views", None)  # averages are turned once for all tomograms
+    picker(balls(9)[0])
+    assert "the processor takes over" in caplog.text
 
 
 def test_other_failures_of_a_second_look_are_not_taken_for_lack_of_memory(model, on_card, monkeypatch):
@@ -168,3 +195,26 @@ def test_a_report_shows_the_averages(model, on_card):
     tomogram = balls(9)[0]
     report = picking_report(tomogram, Picker(model)(tomogram), model, {})
     assert "slices of the average of large" in render(report)
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["on the card", "out of memory"])
+def test_training_makes_and_judges_averages_alike(model, on_card, card, small, monkeypatch):
+    def hungry(averages, *rest, **options):
+        if averages.device.type != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return judge(averages, *rest, **options)
+
+    judge, said = training.judged, []
+    if small:
+        monkeypatch.setattr("etpick.training.judged", hungry)
+    trainer = training.Trainer(dataset(), recipe(**QUICK, steps=30), None, card, lambda p: said.append(p.message))
+    with shortened():
+        trainer._make_averages(lambda: False)
+    trainer.best = replace(model, averages=None)
+    trainer._judge_averages()
+    made, before = trainer.best.averages, model.averages
+    assert made.device.type == "cpu" and made.particles == before.particles > 0
+    for one, other in zip(made.references, before.references, strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-2
+    assert made.right == pytest.approx(before.right) and made.distance_vx == pytest.approx(before.distance_vx, abs=0.01)
+    assert any("the processor takes over" in line for line in said) == small

@@ -23,7 +23,7 @@ from etpick.averaging.expectation import Poses, Spectra
 from etpick.averaging.grid import FourierGrid
 from etpick.averaging.refine import Refiner
 from etpick.boxes import Boxes, boxes_of
-from etpick.class_averages import ClassAverages, Trust, are_no_hopeless_cases
+from etpick.class_averages import ClassAverages, Trust, not_ruled_out
 from etpick.data import Source
 from etpick.decision import Decision, Validation, validate
 from etpick.engine import CPU, or_on_the_processor
@@ -60,20 +60,20 @@ def average_labels(
     say: Callable[[str], object] = logger.warning,
 ) -> Iterator[Tensor]:  # fmt: skip
     """(b, b, b) averages of the labelled particles of the classes, one after the other from number `first` on, each on
-    the grid of its `Boxes`; (0,) of one that has too few. widths_vx: (c,) of all classes, in working voxels. They are
-    computed on a device, where its memory is enough, which else is said, and lie on the processor."""
+    the grid of its `Boxes`; (0,) of one that has too few. widths_vx: (c,) of all classes, in working voxels. They lie
+    on the processor, though computed on the device; there too where its memory is too small, which is said."""
     few = too_few(sources, len(widths_vx))
 
     @cache
-    def boxes_on(device: torch.device) -> list[Boxes]:
-        return boxes_of(widths_vx.tolist(), device)
+    def boxes_on(where: torch.device) -> list[Boxes]:
+        return boxes_of(widths_vx.tolist(), where)
 
     @cache
     def noise(boxes: Boxes) -> list[Tensor]:
         return [boxes.noise_of(source.volume) for source in sources]
 
-    def averaged(number: int, device: torch.device) -> Tensor:
-        boxes = boxes_on(device)[number]
+    def averaged(number: int, where: torch.device) -> Tensor:
+        boxes = boxes_on(where)[number]
         spectra = read_labels(sources, number, noise(boxes), boxes, np.random.default_rng((seed, number)))
         return average(spectra, boxes, float(widths_vx[number]) / boxes.scale, seed).cpu()
 
@@ -125,7 +125,7 @@ def judged(
 
     found: candidates of the validation volumes. decision: by the network alone. partial: whether labels are.
     """
-    chosen = [c.select(are_no_hopeless_cases(c, decision)) for c in map(decision.one_each, found)]
+    chosen = [c.select(not_ruled_out(c, decision)) for c in map(decision.one_each, found)]
     pairs = [_matched(c, v.truth, decision) for c, v in zip(chosen, volumes, strict=True)]
     before = np.concatenate([p.distances for p in pairs])
     if not len(before):

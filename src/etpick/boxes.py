@@ -108,7 +108,7 @@ def read_boxes(
         edges[asked] = np.maximum(edges[asked], kind.edge_vx)
     middles = np.rint(positions).astype(int)
     found = {b: [torch.zeros(0, len(f), dtype=torch.complex64, device=f.device)] for b, f in factors.items()}
-    batch = np.cumsum(edges**3) // max((at_once(_AT_ONCE_VX, kind.device) for kind in factors), default=1)
+    batch = np.cumsum(edges**3) // at_once(_AT_ONCE_VX, next(iter(factors)).device if factors else CPU)
     for rows in np.split(np.arange(len(edges)), np.flatnonzero(np.diff(batch)) + 1):
         around = _nested_cubes(volume, middles[rows], edges[rows])
         for kind, parts in found.items():

@@ -151,10 +151,10 @@ class ClassAverages:
 
     def worth_a_look(self, candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:
         """(n,) which candidates, of one for each particle, to look at: the picks of a decision by the network, and
-        where the evidence has a say in scores all that are no hopeless cases."""
+        where the evidence has a say in scores all that it does not rule out."""
         if self.calibration is None:
             return decision.reached(decision.named(candidates))
-        return are_no_hopeless_cases(candidates, decision)
+        return not_ruled_out(candidates, decision)
 
     def look(self, volume: Voxels, candidates: Candidates) -> Candidates:
         """The candidates with the class chances, the places and the evidence that the averages give them."""
@@ -237,8 +237,8 @@ class ClassAverages:
         return reach, self.spread_vx / boxes.scale, boxes.last_shell
 
 
-def are_no_hopeless_cases(candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:
-    """(n,) which candidates, of one for each particle, the network does not rule out."""
+def not_ruled_out(candidates: Candidates, decision: Decision) -> NDArray[np.bool_]:
+    """(n,) which candidates, of one for each particle, the network does not rule out: picks, and scores not near 0."""
     return (decision.scores(candidates) >= _RULED_OUT) | decision.reached(decision.named(candidates))
 
 

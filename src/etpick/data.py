@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from etpick.config import TrainingConfig
-from etpick.engine import free_bytes
+from etpick.engine import free_bytes, is_out_of_memory
 from etpick.geometry import rescale, rescaled_shape
 from etpick.ops.labels import label_diameters, render_labels
 from etpick.ops.normalise import Normalisation, central_moments, measure
@@ -171,6 +171,7 @@ class Resident:
 
 
 Voxels = Readable | Resident
+"""A volume, in its file or on a card."""
 
 
 def resident(volume: Voxels, device: torch.device) -> Voxels:
@@ -181,7 +182,12 @@ def resident(volume: Voxels, device: torch.device) -> Voxels:
     if 4 * math.prod(volume.shape) > _RESIDENT_SHARE * free_bytes(device):
         return volume
     depth, height, width = volume.shape
-    levels = torch.empty(volume.shape, device=device)
+    try:
+        levels = torch.empty(volume.shape, device=device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return volume
     step = max(1, _UPLOAD_VX // (height * width))
 
     def send(start: int) -> None:

@@ -130,7 +130,7 @@ def or_on_the_processor(
     except (MemoryError, RuntimeError) as error:
         if device.type == "cpu" or not is_out_of_memory(error):
             raise
-    say(f"out of memory on {device}: going on on the processor")
+    say(f"out of memory on {device}: the processor takes over")
     return work(CPU)
 
 

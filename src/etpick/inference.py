@@ -249,9 +249,9 @@ def search_seconds(volumes: Iterable[Readable], engine: Engine, config: PickingC
     """An estimate for searching volumes, from the speed on one tile; finding peaks adds a tenth."""
     edge = engine.tile_size or 64
     image = torch.zeros(edge, edge, edge)
-    engine(image)
-    before = time.monotonic()
     float(engine(image)[0][0, 0, 0])  # a card answers when it is done
+    before = time.monotonic()
+    float(engine(image)[0][0, 0, 0])
     each = (time.monotonic() - before) / edge**3
     tiles = [(v.shape, choose_tile(v, engine, config)) for v in volumes]
     return 1.1 * each * sum(plan_for(shape, engine, config, tile).voxels_read for shape, tile in tiles)

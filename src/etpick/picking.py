@@ -170,8 +170,9 @@ class Picker:
         self, voxels: Voxels, volume: WorkingVolume, chosen: Candidates, decision: Decision, device: torch.device
     ) -> tuple[Candidates, Candidates]:
         """Candidates before and after the second look, without those that their neighbours explain."""
-        assert self.averages is not None
-        averages, seen = self.averages.to(device), volume if device.type == "cpu" else voxels
+        averages = self.averages if self.averages and self.averages.device == device else self.model.averages
+        assert averages is not None
+        seen = volume if device.type == "cpu" else voxels
         looked = averages.look(seen, chosen)
         if not averages.rivals:
             return chosen, looked

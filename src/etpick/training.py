@@ -405,7 +405,7 @@ class Trainer:
     @cached_property
     def _ending_seconds(self) -> float:
         """An estimate for what follows the last step, where minutes are limited: averages are judged by a search and a
-        look that takes about as long, and the int8 copy is made on the processor."""
+        look, which is taken to last as long, and the int8 copy is made on the processor."""
         if not self.config.max_minutes:
             return 0.0
         held, seconds = self.prepared.validation, 0.0

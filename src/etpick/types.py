@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -188,7 +187,8 @@ class TrainingItem:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled tomograms and the classes to learn; of those given in one colour each gets its own.
+    """Labelled tomograms and the classes to learn; of those given in one colour each gets its own, as far
+    as there are colours.
 
     `partial_labels` says that some particles in them were not marked.
     """
@@ -199,8 +199,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         taken, classes = {c.color for c in self.classes}, list[ParticleClass]()
-        free = cycle([color for color in COLORS if color not in taken] or COLORS)
+        free = iter([color for color in COLORS if color not in taken])
         for one in self.classes:
             shared = any(one.color == other.color for other in classes)
-            classes.append(replace(one, color=next(free)) if shared else one)
+            classes.append(replace(one, color=next(free, one.color)) if shared else one)
         object.__setattr__(self, "classes", tuple(classes))

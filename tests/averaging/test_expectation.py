@@ -154,10 +154,11 @@ def test_a_particle_beyond_reach_spoils_nothing(grid: FourierGrid) -> None:
     assert float(step.poses.shifts_vx[0].norm()) == pytest.approx(4.0)  # on its way back
 
 
+@pytest.mark.parametrize("spread_vx", [0.6, 2.0], ids=["near", "anywhere"])
 @pytest.mark.parametrize("noise", [0.5, 2.0, 50.0])
 @pytest.mark.parametrize("volume", [handed_particle(BOX_VX), ball(BOX_VX, 5.0)], ids=["handed", "round"])
 def test_trying_the_likeliest_again_comes_to_what_trying_all_does(
-    grid: FourierGrid, monkeypatch: pytest.MonkeyPatch, noise: float, volume: torch.Tensor
+    grid: FourierGrid, monkeypatch: pytest.MonkeyPatch, noise: float, volume: torch.Tensor, spread_vx: float
 ) -> None:
     rotations = evenly_spaced(20.0, np.random.default_rng(0))
     spectra, _ = simulated(60, grid, volume, noise)
@@ -165,7 +166,7 @@ def test_trying_the_likeliest_again_comes_to_what_trying_all_does(
     turned = views(grid, volume, rotations, len(grid.k))
 
     def weighed() -> tuple[torch.Tensor, torch.Tensor]:
-        return weigh(spectra, grid, turned, variance, 2.0, 1.0, grid.shells)
+        return weigh(spectra, grid, turned, variance, 2.0, spread_vx, grid.shells)
 
     evidence, places = weighed()
     monkeypatch.setattr(expectation, "_LIKELIEST", len(rotations))

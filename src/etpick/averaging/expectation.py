@@ -23,7 +23,8 @@ _SCORES = 2**25  # … and these times rotations
 _WEIGHED = 2**20  # coarse poses × particles weighed at once, few enough to stay near the processor
 _LONGER = 0.75  # of the shells: the longer waves, by which the likeliest rotations are found …
 _LONGER_SHELLS = 3  # … at least so many shells of them …
-_NEAR = 1.6  # … at shifts within so many σ, and a voxel at least
+_NEAR = 1.6  # … at shifts within so many σ, and a voxel at least, …
+_COARSE_VX = 1.3  # … or so far apart, where these are fewer
 _LIKELIEST = 64  # rotations tried with all waves
 _LEAST_MASS = 1e-2  # of a rotation's fair share, below which it is not put into the average
 _LEAST_CHANCE = 1e-3  # of a neighbouring pose, likewise
@@ -188,11 +189,12 @@ def _try_likeliest(
     count = grid.up_to(shell)
     longer = grid.up_to(min(shell, max(_LONGER_SHELLS, round(_LONGER * shell))))
     weight = spectra.measured[0, :count] / variance[grid.shell[:count]]
-    rows, halves = _real(turned)[:, : 2 * count], (0.5 * spectra.measured[0, :count] * weight).repeat_interleave(2)
-    of_longer = torch.where(torch.arange(2 * count, device=grid.device) < 2 * longer, halves, 0)
-    penalty, longer_penalty = (rows.square() @ torch.stack([halves, of_longer], dim=1)).unbind(dim=1)
-    near_vx = min(reach_vx, max(1.0, _NEAR * spread_vx))
-    shifts, coarse = (lattice(reach, 1.0, grid.device) for reach in (reach_vx, near_vx))
+    rows, half_weight = _real(turned)[:, : 2 * count], (spectra.measured[0, :count] * weight / 2).repeat_interleave(2)
+    of_longer = torch.where(torch.arange(2 * count, device=grid.device) < 2 * longer, half_weight, 0)
+    penalties = rows.square() @ torch.stack([half_weight, of_longer], dim=1)  # ½ c² |A|² / σ²
+    penalty, longer_penalty = penalties.unbind(dim=1)
+    shifts, near_vx = lattice(reach_vx, 1.0, grid.device), min(reach_vx, max(1.0, _NEAR * spread_vx))
+    coarse = min(lattice(near_vx, 1.0, grid.device), lattice(reach_vx, _COARSE_VX, grid.device), key=len)
     waves, coarse_waves = grid.phases(shifts, count), grid.phases(coarse, longer)
     likely, coarse_likely = (torch.log_softmax(-(t**2).sum(dim=1) / 2 / spread_vx**2, dim=0) for t in (shifts, coarse))
     tried = min(_LIKELIEST, len(turned))

@@ -18,7 +18,7 @@ from torch import Tensor
 from etpick.engine import CPU
 
 PADDING = 2
-_MORE_ON_A_CARD = 16  # which waits longer for small work than it computes; not measured, some 2 GB
+_MORE_ON_A_CARD = 16  # which waits longer for small work than it computes; not measured, 1 to 2 GB
 _LEAST_WEIGHT = 1e-6
 
 
