@@ -9,6 +9,8 @@ nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 python3 benchmarks/phantom.py --steps 200 --validations 1 --seeds 9 >"$out/short.log" 2>&1 || tail -20 "$out/short.log"
 timeout 60 python3 benchmarks/speed.py runs/phantom-fast-9 --ways cuda paper-cuda >"$out/speed.log" 2>&1
 grep -E '^(cuda|paper-cuda) |Error' "$out/speed.log"
+timeout 60 python3 benchmarks/in_flight.py runs/phantom-fast-9 >"$out/in-flight.log" 2>&1
+tail -12 "$out/in-flight.log"
 timeout 120 python3 benchmarks/card_networks.py runs/phantom-fast-9 >"$out/networks.log" 2>&1
 export OMP_NUM_THREADS=2
 train() {

@@ -3,6 +3,7 @@
 import logging
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ import torch
 import pretended_card
 from balls import QUICK, balls, dataset
 from etpick import averaging_labels, training
+from etpick.api import pick_files
 from etpick.averaging_labels import average_labels, judged
+from etpick.checkpoint import save_model
 from etpick.class_averages import ClassAverages, Trust
 from etpick.config import recipe
 from etpick.data import Resident, make_source, resident
 from etpick.decision import uncalibrated
+from etpick.errors import InputError
+from etpick.io.mrc import write_mrc
 from etpick.neighbours import explained_by_neighbours
 from etpick.picking import Picker
 from etpick.preparation import ValidationVolume
@@ -218,3 +223,33 @@ def test_training_makes_and_judges_averages_alike(model, on_card, card, small, m
         assert float((one - other).norm() / other.norm()) < 1e-2
     assert made.right == pytest.approx(before.right) and made.distance_vx == pytest.approx(before.distance_vx, abs=0.01)
     assert any("the processor takes over" in line for line in said) == small
+
+
+def test_the_next_tomogram_is_opened_while_one_is_picked(model, on_card, tmp_path, monkeypatch):
+    """What is wrong with one of them is told in its turn."""
+    paths = [write_mrc(tmp_path / f"t{n}.mrc", np.asarray(balls(9 + n)[0].data), 10.0) for n in range(4)]
+    paths[1].write_bytes(paths[1].read_bytes()[:2000])
+    events, opened = [], [Event() for _ in paths]
+    start, search = Picker.open, Picker.pick
+
+    def opening(picker, tomogram, masks=None):
+        events.append(f"open {tomogram.name}")
+        ready = start(picker, tomogram, masks)
+        opened[int(tomogram.name[1:])].set()
+        return ready
+
+    def picking(picker, ready, *rest):
+        number = int(ready.volume.tomogram.name[1:])
+        if number == 2:
+            assert opened[3].wait(60)  # while this one is picked
+        events.append(f"pick t{number}")
+        return search(picker, ready, *rest)
+
+    monkeypatch.setattr(Picker, "open", opening)
+    monkeypatch.setattr(Picker, "pick", picking)
+    save_model(model, tmp_path / "model")
+    with pytest.raises(InputError, match=r"1 of 4 tomograms were not picked: .*t1\.mrc"):
+        pick_files(tmp_path / "model", paths, tmp_path / "out")
+    assert [e for e in events if e.startswith("pick")] == ["pick t0", "pick t2", "pick t3"]
+    assert events.index("open t3") < events.index("pick t2")
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.csv")) == ["t0.csv", "t2.csv", "t3.csv"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -33,7 +36,7 @@ from etpick.io.score_maps import writing_scores
 from etpick.io.table import tomogram_name
 from etpick.io.tomograms import find_tomograms, open_mask, open_tomogram
 from etpick.judging import Judged
-from etpick.picking import Found, Picker
+from etpick.picking import Found, Opened, Picker
 from etpick.progress import OnProgress, OnValidated
 from etpick.report.build import evaluation_report
 from etpick.report.compared import comparison_report
@@ -168,17 +171,22 @@ def pick_files(
         )
     allowed = find_masks(mask, every, "--mask", opened=paths)
     avoided = find_masks(avoid_mask, every, "--avoid-mask", opened=paths)
+
+    def opened(path: Path) -> Opened:
+        masks = Masks(_opened(allowed.get(path)), _opened(avoided.get(path)))
+        return picker.open(open_tomogram(path, spacing_A=spacing_A), masks)
+
     done, failed = [], []
-    for number, path in enumerate(paths):
+    for number, (path, opening) in enumerate(_one_ahead(paths, opened, ahead=picker.device.type != "cpu")):
         if on_start:
             on_start(path, number, len(paths))
         for following in paths[number + 1 : number + 2]:
             read_ahead(following)
         try:
-            tomogram = open_tomogram(path, spacing_A=spacing_A)
-            masks = Masks(_opened(allowed.get(path)), _opened(avoided.get(path)))
+            ready = opening()
+            tomogram = ready.volume.tomogram
             with _score_map(picker, tomogram, targets[path][-1] if score_maps else None, overwrite) as on_scores:
-                found = picker(tomogram, on_progress, masks=masks, on_scores=on_scores)
+                found = picker.pick(ready, on_progress, on_scores)
         except InputError as error:  # one bad file must not cost a night's work on the others
             failed.append(str(error))
             continue
@@ -202,6 +210,21 @@ def pick_files(
         count = f"{len(failed)} of {len(paths)} tomograms were not picked: " if len(paths) > 1 else ""
         raise InputError(count + "; ".join(failed))
     return done
+
+
+def _one_ahead(
+    paths: Sequence[Path], opened: Callable[[Path], Opened], *, ahead: bool
+) -> Iterator[tuple[Path, Callable[[], Opened]]]:
+    """Each path with what gives its tomogram opened; `ahead`, the next is opened in a thread meanwhile, so that a card
+    does not wait for reading, measuring and sending."""
+    if not ahead:
+        yield from ((path, partial(opened, path)) for path in paths)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(opened, path) for path in paths[:1])
+        for number, path in enumerate(paths):
+            waiting.extend(pool.submit(opened, following) for following in paths[number + 1 : number + 2])
+            yield path, waiting.popleft().result
 
 
 def _targets(path: Path, folder: Path, candidates: bool, report: bool, score_maps: str | None) -> tuple[Path, ...]:

@@ -81,6 +81,16 @@ class Found:
         return 0.0 if self.picks.scores is None else float((1 - self.picks.scores).sum())
 
 
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A tomogram ready to be searched: its grey levels measured, where nothing is picked, and its voxels in the file or
+    on a card."""
+
+    volume: WorkingVolume
+    zones: Zones
+    voxels: Voxels
+
+
 class Picker:
     """A model ready to pick many tomograms with.
 
@@ -92,13 +102,13 @@ class Picker:
         given = {name: value for name, value in options.items() if value is not None}
         self.model = model
         self.config = build(PickingConfig, model.picking.model_dump() | given)
-        device = choose_device(self.config.device)  # refused before any work
+        self.device = choose_device(self.config.device)  # refused before any work
         self.on_message = on_message or logger.info
         self._engine: Engine | None = None
         self.finder = model.finder(self.config)
         self.decision = as_published(model.decision) if self.config.binary else model.decision
         averages = model.averages if self.config.averages else None
-        self.averages = averages.to(device) if averages is not None and averages.used else None
+        self.averages = averages.to(self.device) if averages is not None and averages.used else None
 
     def __call__(
         self,
@@ -112,12 +122,22 @@ class Picker:
 
         Raises SpacingError, InputError (NaN, no image, a mask of other shape).
         """
+        return self.pick(self.open(tomogram, masks), on_progress, on_scores)
+
+    def open(self, tomogram: Tomogram, masks: Masks | None = None) -> Opened:
+        """What comes before the search; may run in a thread while another tomogram is picked. Raises like a call."""
         check_spacing(tomogram, self.model.spacing_A)
         volume = open_volume(tomogram, self.model.spacing_A, self.model.config)
         zones = find_zones(tomogram, self.config, masks)
         volume = inverted(volume) if self.config.invert else volume
+        return Opened(volume, zones, resident(volume, self.device))
+
+    def pick(
+        self, opened: Opened, on_progress: Callable[[int, int], None] | None = None, on_scores: OnScores | None = None
+    ) -> Found:
+        """Find the particles of a tomogram that is open; as a call does."""
+        volume, zones, voxels = opened.volume, opened.zones, opened.voxels
         engine = self.engine_for(volume)
-        voxels = resident(volume, engine.device)
         candidates = search(voxels, engine, self.finder, self.config, on_progress, on_scores)
         barred = zones.of(in_file(candidates.positions, volume)) != ""
         excluded, candidates = candidates.select(barred), candidates.select(~barred)

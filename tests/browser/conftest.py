@@ -48,7 +48,7 @@ class Server:
 
     def stop(self, how: int = signal.SIGINT) -> int:
         self.process.send_signal(how)
-        code = self.process.wait(20)
+        code = self.process.wait(90)  # a busy machine
         self.process.stdout.close()
         return code
 
