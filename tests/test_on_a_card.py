@@ -209,7 +209,12 @@ def test_training_makes_and_judges_averages_alike(model, on_card, card, small, m
             raise torch.OutOfMemoryError("CUDA out of memory")
         return judge(averages, *rest, **options)
 
-    judge, said = training.judged, []
+    def noted(spectra, boxes, *rest):
+        made_on.add(boxes.device.type)
+        return average(spectra, boxes, *rest)
+
+    judge, average, said, made_on = training.judged, averaging_labels.average, [], set()
+    monkeypatch.setattr("etpick.averaging_labels.average", noted)
     if small:
         monkeypatch.setattr("etpick.training.judged", hungry)
     trainer = training.Trainer(dataset(), recipe(**QUICK, steps=30), None, card, lambda p: said.append(p.message))
@@ -218,6 +223,7 @@ def test_training_makes_and_judges_averages_alike(model, on_card, card, small, m
     trainer.best = replace(model, averages=None)
     trainer._judge_averages()
     made, before = trainer.best.averages, model.averages
+    assert made_on == {card.type}
     assert made.device.type == "cpu" and made.particles == before.particles > 0
     for one, other in zip(made.references, before.references, strict=True):
         assert float((one - other).norm() / other.norm()) < 1e-2
