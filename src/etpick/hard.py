@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from etpick.data import Patch, Source
+from etpick.nn.losses import by_class
 from etpick.types import FloatArray
 
 _SURE: Final = 0.5  # chance of a particle from which background counts as taken for one
@@ -33,12 +34,11 @@ def confused_places(
     x, at most one for each subtomogram.
     """
     reach = math.ceil((reach_vx.max() + _APART_VX) / stride)
-    near = (labels > 0)[:, None].float()
-    for axis in range(3):  # a cube's maximum, one axis at a time
-        size, pad = [1, 1, 1], [0, 0, 0]
-        size[axis], pad[axis] = 2 * reach + 1, reach
-        near = F.max_pool3d(near, size, stride=1, padding=pad)
-    wrong = logits.float().softmax(dim=1)[:, 1:].sum(dim=1) * (near[:, 0] == 0) * weights
+    axis = torch.arange(labels.shape[-1], device=labels.device)
+    cube = ((axis[:, None] - axis).abs() <= reach).float()
+    labelled = torch.einsum("nijk,zi,yj,xk->nzyx", (labels > 0).float(), cube, cube, cube)  # voxels around each
+    particle = 1 - by_class(logits).softmax(dim=0)[0].view(labels.shape)
+    wrong = particle * (labelled < 0.5) * weights
     chances, flat = wrong.flatten(1).max(dim=1)
     found = []
     for patch, chance, index in zip(patches, chances.tolist(), flat.tolist(), strict=True):

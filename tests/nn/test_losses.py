@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from etpick.nn.losses import dice_loss, weighted_loss
 
@@ -32,6 +33,45 @@ def test_unknown_voxels_do_not_count(loss):
     known[0, 0] = 0
     assert float(loss(logits_for(guess), LABELS, known)) == pytest.approx(0, abs=1e-3)
     assert float(loss(logits_for(guess), LABELS, ONES)) > 0.05
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5])
+def test_the_weighted_loss_and_its_gradient_are_those_of_the_formula(classes, share):
+    """The formula voxel by voxel, by automatic differentiation. The last class is absent, some voxels are unknown."""
+    draw = torch.Generator().manual_seed(classes)
+    logits = 3 * torch.randn(2, classes, 5, 6, 7, generator=draw, dtype=torch.float64)
+    labels = torch.randint(1, max(classes - 1, 2), (2, 5, 6, 7), generator=draw)
+    labels[torch.rand(labels.shape, generator=draw) >= share] = 0
+    weights = (torch.rand(labels.shape, generator=draw) < 0.7).double()
+
+    def tversky(p, g):
+        hit = (p * g).sum()
+        return 1 - (hit + 1) / (hit + 0.3 * ((1 - g) * p).sum() + 0.7 * ((1 - p) * g).sum() + 1)
+
+    def formula(logits):
+        p = logits.softmax(1) * weights[:, None]
+        g = F.one_hot(labels, classes).movedim(-1, 1) * weights[:, None]
+        each = weights * torch.where(labels > 0, 5.0, 1.0)
+        total = (each * F.cross_entropy(logits, labels, reduction="none")).sum() / each.sum()
+        present = [c for c in range(1, classes) if g[:, c].any()]
+        total = total + sum(tversky(p[:, c], g[:, c]) for c in present) / max(len(present), 1)
+        total = total + tversky(p[:, 1:].sum(1), g[:, 1:].sum(1))
+        learnt = (labels > 0) & (weights > 0)
+        if classes > 2 and learnt.any():
+            kinds = logits[:, 1:].movedim(1, -1)[learnt]
+            total = total + 0.5 * F.cross_entropy(kinds, labels[learnt] - 1)
+        return total
+
+    gradients, values = [], []
+    for loss in (formula, lambda x: weighted_loss(x, labels, weights.float(), foreground_weight=5.0, class_weight=0.5)):
+        x = logits.clone().requires_grad_(True)
+        value = 2 * loss(x)
+        value.backward()
+        gradients.append(x.grad)
+        values.append(float(value.detach()))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * gradients[0].abs().max()
 
 
 def test_dice_is_the_published_formula():
