@@ -390,8 +390,7 @@ class Sampler:
         held = source.held_out
         if inside and (held is None or (high < held.start).any() or (low > held.stop).any()):
             return np.ones(shape, np.float32)
-        points = np.indices(shape, dtype=np.float64).reshape(3, -1).T * self.stride + (self.stride - 1) / 2
-        origins = warp.to_source(points) + place
+        origins = warp.source_grid(self.stride).reshape(3, -1).T + place
         weights = known.contains(origins)
         if held is not None:
             weights &= ~held.contains(origins)

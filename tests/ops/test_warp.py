@@ -25,6 +25,14 @@ def test_centres_come_back_from_the_source(seed):
     assert warp.to_target(warp.to_source(points)) == pytest.approx(points, abs=1e-3)
 
 
+@given(seed=st.integers(0, 10_000), warp=st.booleans(), stride=st.sampled_from([1, 2]))
+@settings(max_examples=20, deadline=None)
+def test_a_grid_comes_from_where_its_points_come_from(seed, warp, stride):
+    drawn = draw(seed, warp)
+    points = np.indices((32 // stride,) * 3).reshape(3, -1).T * stride + (stride - 1) / 2
+    assert drawn.source_grid(stride).reshape(3, -1).T == pytest.approx(drawn.to_source(points), abs=1e-9)
+
+
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=15, deadline=None)
 def test_render_of_warped_centres_is_warp_of_render(seed):

@@ -61,6 +61,17 @@ class Warp:
                     break
         return np.asarray(points)
 
+    def source_grid(self, stride: int) -> FloatArray:
+        """(3, n, n, n) what `to_source` gives for the centres of all cubes of `stride`³ voxels."""
+        along = _hats(self.size, stride)
+        return np.asarray(np.einsum("ijkl,zj,yk,xl->izyx", self.source_knots, along, along, along, optimize=True))
+
+    @property
+    def source_knots(self) -> FloatArray:
+        """(3, 4, 4, 4) what `to_source` gives for the knots; between them it is linear along each axis."""
+        knots = np.stack(np.meshgrid(*[np.linspace(-self._centre, self._centre, _KNOTS)] * 3, indexing="ij"))
+        return np.asarray(np.einsum("ij,jzyx->izyx", self.matrix, knots if self.shift is None else knots + self.shift))
+
     @property
     def _centre(self) -> float:
         return (self.size - 1) / 2
@@ -86,13 +97,16 @@ def sample_warped(warps: Sequence[Warp], blocks: Sequence[NDArray[np.float32]], 
         rim = (edge - len(block)) // 2
         inner = slice(rim, rim + len(block))
         volume[inner, inner, inner] = block
-    axis = torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2
-    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
-    knots = np.stack([np.zeros((3, *[_KNOTS] * 3)) if w.shift is None else w.shift for w in warps])
-    bends = F.interpolate(_on(knots, device), size=grid.shape[1:], mode="trilinear", align_corners=True)
-    matrices = _on(np.stack([w.matrix for w in warps]), device)
-    source = torch.einsum("nij,njzyx->nzyxi", matrices, grid + bends) / ((edge - 1) / 2)
-    return F.grid_sample(_on(volumes, device), source.flip(-1), align_corners=True)[:, 0]
+    knots = np.stack([w.source_knots[::-1] for w in warps]) / ((edge - 1) / 2)  # x, y, z, where an edge is 2
+    along = _on(_hats(size, 1), device)
+    source = torch.einsum("nijkl,zj,yk,xl->nzyxi", _on(knots, device), along, along, along)
+    return F.grid_sample(_on(volumes, device), source, align_corners=True)[:, 0]
+
+
+def _hats(size: int, stride: int) -> FloatArray:
+    """(n, 4) weights of the knots at the centres of every `stride` voxels along an axis."""
+    points = np.arange((stride - 1) / 2, size, stride) * ((_KNOTS - 1) / (size - 1))
+    return np.asarray(np.maximum(0, 1 - np.abs(points[:, None] - np.arange(_KNOTS))))
 
 
 def _on(array: NDArray[np.floating], device: torch.device) -> Tensor:
