@@ -32,6 +32,7 @@ DESCRIPTION: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 HISTORY: Final = "history.json"
 STATE: Final = "state.safetensors"
+STATE_FORMAT: Final = 2
 INT8: Final = ("int8.json", "int8.xml", "int8.bin")  # `etpick.quantising` makes them
 
 

@@ -17,7 +17,7 @@ from etpick.engine import half_precision, is_out_of_memory
 from etpick.errors import TrainingError
 from etpick.nn.losses import dice_loss, weighted_loss
 from etpick.nn.networks import Network, fold_normalisation, on_device
-from etpick.nn.optimiser import Optimiser
+from etpick.nn.optimiser import Optimiser, seen_as
 from etpick.ops.warp import sample_warped
 
 
@@ -38,9 +38,12 @@ class Learner:
         self._config, self._classes, self._device = config, classes, device
         torch.manual_seed(config.seed)
         self.network: Network = on_device(make_network(config, classes), device)
-        self._state: dict[str, Tensor] = self.network.state_dict()  # the network's own memory
-        self.average: dict[str, Tensor] = {k: v.clone() for k, v in self._state.items()}
         self.optimiser = Optimiser(self.network, muon=config.muon, weight_decay=config.weight_decay)
+        self._average = self.optimiser.memory.clone()
+        self.average: dict[str, Tensor] = {  # counts of batches are the network's own
+            name: seen_as(self._average, value) if value.is_floating_point() else value
+            for name, value in self.network.state_dict().items()
+        }
 
     def averaged(self) -> Network:
         """A network of the averaged weights, ready to pick."""
@@ -114,11 +117,4 @@ class Learner:
     def _move_average(self, number: int) -> None:
         """Exponential moving average of weights and normalisation statistics, young averages faster."""
         decay = min(self._config.ema, (1 + number) / (10 + number))
-        averages, values = [], []
-        for name, value in self._state.items():
-            if value.is_floating_point():
-                averages.append(self.average[name])
-                values.append(value)
-            else:
-                self.average[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        self._average.lerp_(self.optimiser.memory, 1 - decay)

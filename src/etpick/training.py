@@ -22,6 +22,7 @@ from torch import Tensor
 from etpick.averaging_labels import FEWEST, average_labels, judged, too_few
 from etpick.checkpoint import (
     STATE,
+    STATE_FORMAT,
     Model,
     clear,
     load_model,
@@ -460,19 +461,21 @@ class Trainer:
     def _save_state(self) -> None:
         assert self.folder is not None
         self.state.seconds = self._seconds()
-        description = vars(self.state) | {"config": self.config.model_dump(), "data": self.prepared.summary}
+        description = vars(self.state) | {
+            "format": STATE_FORMAT, "config": self.config.model_dump(), "data": self.prepared.summary,
+        }  # fmt: skip
         save_state(self.folder, pack(self.learner, self.sources, self.references), description)
 
     def restore(self) -> None:
         """Go on from the folder's saved state. Raises TrainingError where data or options changed."""
         assert self.folder is not None
         tensors, description = load_state(self.folder)
+        if description.pop("format", None) != STATE_FORMAT:
+            raise TrainingError(f"{self.folder} was begun by another etpick: begin again with --overwrite")
         refuse_changed("option", description.pop("config"), self.config.model_dump())
         refuse_changed("data", description.pop("data"), self.prepared.summary)
         self.sources = unpack(tensors, self.learner, self.sources)
         self.references = references_of(tensors)
-        if "size" not in description:
-            raise TrainingError(f"{self.folder} was begun by an earlier etpick: begin again with --overwrite")
         self.state = _Progress(**description | {"size": tuple(description["size"])})
         if self.state.best >= 0:
             self.best = load_model(self.folder)

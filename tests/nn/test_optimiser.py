@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from etpick.nn.networks import FastNet, Network, on_device
-from etpick.nn.optimiser import Optimiser
+from etpick.nn.optimiser import Optimiser, seen_as
 
 RATE = 1e-2
 
@@ -39,6 +39,38 @@ def test_every_weight_learns_and_gradients_are_dropped(network: Network, muon: b
     for name, p in network.named_parameters():
         assert p.grad is None
         assert not torch.equal(p, before[name]), name
+
+
+def test_weights_move_as_by_adamw_however_their_gradients_lie_in_memory(network: Network) -> None:
+    other = copy.deepcopy(network)
+    ours = Optimiser(network, muon=False, weight_decay=0.1)
+    theirs = torch.optim.AdamW(other.parameters(), lr=RATE, weight_decay=0.1)
+    draw = torch.Generator().manual_seed(0)
+    for layout in (torch.channels_last_3d, torch.contiguous_format, torch.channels_last_3d):
+        for mine, plain in zip(network.parameters(), other.parameters(), strict=True):
+            gradient = torch.randn(plain.shape, generator=draw)
+            mine.grad = gradient.to(memory_format=layout) if gradient.ndim == 5 else gradient
+            plain.grad = gradient.clone()
+        ours.step(RATE)
+        theirs.step()
+    for (name, mine), plain in zip(network.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, plain, msg=name)
+
+
+@pytest.mark.parametrize("muon", [True, False])
+def test_one_piece_of_memory_holds_all_that_is_learnt(network: Network, muon: bool) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    memory = Optimiser(network, muon=muon, weight_decay=0.0).memory
+    twice, state = 2 * memory, network.state_dict()
+    learnt = [name for name, value in state.items() if value.is_floating_point()]
+    assert len(memory) == sum(state[name].numel() for name in learnt)
+    for name, value in state.items():
+        assert torch.equal(value, before[name]), name
+    for name in learnt:
+        assert torch.equal(seen_as(twice, state[name]), 2 * before[name]), name
+    network(torch.randn(2, 1, 16, 16, 16))  # changes the statistics
+    memory.mul_(0)
+    assert not any(state[name].any() for name in learnt)
 
 
 @pytest.mark.parametrize("muon", [True, False])

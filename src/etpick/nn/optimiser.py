@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -19,16 +19,25 @@ class Optimiser:
     Muon (Jordan 2024) moves a matrix along the orthogonal factor of its averaged gradient, so that all directions
     are learnt at one pace; a convolution (out, in, z, y, x) is the matrix (out, z·y·x·in). Steps are scaled to the
     size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so one learning rate serves both.
+
+    It moves the network's weights and statistics into one piece of memory, (n,), AdamW's weights first, where one
+    operation serves them all.
     """
 
     def __init__(self, network: Network, *, muon: bool, weight_decay: float) -> None:
         named = dict(network.named_parameters())
-        self._inner = [p for n, p in named.items() if muon and p.ndim == 5 and not n.startswith(_OUTER)]
+        inner = [n for n, p in named.items() if muon and p.ndim == 5 and not n.startswith(_OUTER)]
+        outer = [n for n in named if n not in inner]
+        self._inner, self._outer = [named[n] for n in inner], [named[n] for n in outer]
+        statistics = [b for b in network.buffers() if b.is_floating_point()]
+        self.memory = _moved_together([*self._outer, *self._inner, *statistics])
+        self._weights = nn.Parameter(self.memory[: sum(p.numel() for p in self._outer)])
+        self._weights.grad = torch.zeros_like(self._weights)
+        self._gradients = [seen_as(self._weights.grad, p) for p in self._outer]
         # the same memory seen as matrices, since torch's Muon takes nothing else
         self._matrices = [nn.Parameter(_by_output(p.detach()).view(len(p), -1)) for p in self._inner]
-        inner = {id(p) for p in self._inner}
         self._parts: dict[str, torch.optim.Optimizer] = {
-            "adamw": torch.optim.AdamW([p for p in named.values() if id(p) not in inner], weight_decay=weight_decay)
+            "adamw": torch.optim.AdamW([self._weights], weight_decay=weight_decay, fused=True)
         }
         if self._matrices:
             self._parts["muon"] = torch.optim.Muon(
@@ -37,14 +46,13 @@ class Optimiser:
 
     def step(self, learning_rate: float) -> None:
         """Move the weights along the gradients that they hold, and drop these."""
+        torch._foreach_copy_(self._gradients, [_taken(weight) for weight in self._outer])
         for matrix, weight in zip(self._matrices, self._inner, strict=True):
-            matrix.grad = None if weight.grad is None else _by_output(weight.grad).flatten(1)
-            weight.grad = None
+            matrix.grad = _by_output(_taken(weight)).flatten(1)
         for part in self._parts.values():
             for group in part.param_groups:
                 group["lr"] = learning_rate
             part.step()
-            part.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
         """What it remembers, as named tensors."""
@@ -69,3 +77,25 @@ class Optimiser:
 def _by_output(weight: Tensor) -> Tensor:
     """(out, in, z, y, x) → (out, z, y, x, in), as it lies in memory."""
     return weight.permute(0, 2, 3, 4, 1)
+
+
+def _taken(weight: Tensor) -> Tensor:
+    """The gradient that a weight holds, which it drops."""
+    gradient, weight.grad = weight.grad, None
+    assert gradient is not None
+    return gradient
+
+
+def _moved_together(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors, laid out in memory as they were, in one piece of it, which is returned."""
+    memory = torch.cat([t.detach().as_strided((t.numel(),), (1,)) for t in tensors])
+    start = 0
+    for tensor in tensors:
+        tensor.data = memory.as_strided(tensor.shape, tensor.stride(), start)
+        start += tensor.numel()
+    return memory
+
+
+def seen_as(memory: Tensor, like: Tensor) -> Tensor:
+    """The part of a piece of memory that corresponds to the tensor's part of its own, laid out like it."""
+    return memory.as_strided(like.shape, like.stride(), like.storage_offset())
