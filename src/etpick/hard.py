@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from etpick.data import Patch, Source
-from etpick.nn.losses import by_class
+from etpick.nn.networks import by_class
 from etpick.types import FloatArray
 
 _SURE: Final = 0.5  # chance of a particle from which background counts as taken for one

@@ -76,8 +76,7 @@ class Learner:
         with half_precision(device):
             logits = self.network(images)
         loss = self._loss(logits, labels, weights)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step(learning_rate)
+        self.optimiser.step(torch.autograd.grad(loss, self.optimiser.weights), learning_rate)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(

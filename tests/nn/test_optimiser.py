@@ -17,8 +17,7 @@ def network() -> Network:
 
 def learn(network: Network, optimiser: Optimiser, seed: int) -> None:
     image = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(seed))
-    network(image).square().mean().backward()
-    optimiser.step(RATE)
+    optimiser.step(torch.autograd.grad(network(image).square().mean(), optimiser.weights), RATE)
 
 
 def test_inner_convolutions_move_as_far_in_every_direction(network: Network) -> None:
@@ -33,11 +32,10 @@ def test_inner_convolutions_move_as_far_in_every_direction(network: Network) -> 
 
 
 @pytest.mark.parametrize("muon", [True, False])
-def test_every_weight_learns_and_gradients_are_dropped(network: Network, muon: bool) -> None:
+def test_every_weight_learns(network: Network, muon: bool) -> None:
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     learn(network, Optimiser(network, muon=muon, weight_decay=0.0), 0)
     for name, p in network.named_parameters():
-        assert p.grad is None
         assert not torch.equal(p, before[name]), name
 
 
@@ -47,11 +45,10 @@ def test_weights_move_as_by_adamw_however_their_gradients_lie_in_memory(network:
     theirs = torch.optim.AdamW(other.parameters(), lr=RATE, weight_decay=0.1)
     draw = torch.Generator().manual_seed(0)
     for layout in (torch.channels_last_3d, torch.contiguous_format, torch.channels_last_3d):
-        for mine, plain in zip(network.parameters(), other.parameters(), strict=True):
-            gradient = torch.randn(plain.shape, generator=draw)
-            mine.grad = gradient.to(memory_format=layout) if gradient.ndim == 5 else gradient
-            plain.grad = gradient.clone()
-        ours.step(RATE)
+        gradients = [torch.randn(weight.shape, generator=draw) for weight in ours.weights]
+        for weight, gradient in zip(other.parameters(), gradients, strict=True):
+            weight.grad = gradient.clone()
+        ours.step([g.to(memory_format=layout) if g.ndim == 5 else g for g in gradients], RATE)
         theirs.step()
     for (name, mine), plain in zip(network.named_parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(mine, plain, msg=name)

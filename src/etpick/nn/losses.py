@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from etpick.nn.networks import by_class
+
 FALSE_POSITIVE_WEIGHT: Final = 0.3  # Tversky's α and β: a missed voxel costs more than a spurious one
 FALSE_NEGATIVE_WEIGHT: Final = 0.7
 _EPSILON: Final = 1e-8
@@ -28,7 +30,7 @@ def weighted_loss(
 
 
 class _Weighted(torch.autograd.Function):
-    """The loss and its gradient in one go, which takes a fifth of the time of automatic differentiation.
+    """The loss and its gradient in one go, in less than half the time of automatic differentiation.
 
     Voxels are columns, of which few are labelled; only these have more than one term.
     """
@@ -98,12 +100,6 @@ def dice_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     axes = (0, 2, 3, 4)
     overlap = (p * g).sum(axes)
     return 1 - (2 * (overlap + _EPSILON) / (p.square().sum(axes) + g.square().sum(axes) + _EPSILON)).mean()
-
-
-def by_class(logits: Tensor) -> Tensor:
-    """(b, 1 + classes, z, y, x) → (1 + classes, voxels), float32: PyTorch's softmax is slow where classes lie side by
-    side in memory, as convolutions leave them."""
-    return logits.movedim(1, 0).to(torch.float32, memory_format=torch.contiguous_format).flatten(1)
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:

@@ -223,6 +223,12 @@ class FastNet(nn.Module):
         return _with_background(self.head(x))
 
 
+def by_class(logits: Tensor) -> Tensor:
+    """(b, 1 + classes, z, y, x) → (1 + classes, voxels), float32: PyTorch's softmax is slow where classes lie side by
+    side in memory, as convolutions leave them."""
+    return logits.movedim(1, 0).to(torch.float32, memory_format=torch.contiguous_format).flatten(1)
+
+
 Network = PaperNet | FastNet
 NETWORKS: Final[dict[str, type[PaperNet] | type[FastNet]]] = {"fast": FastNet, "paper": PaperNet}
 

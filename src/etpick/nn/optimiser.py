@@ -26,29 +26,30 @@ class Optimiser:
 
     def __init__(self, network: Network, *, muon: bool, weight_decay: float) -> None:
         named = dict(network.named_parameters())
-        inner = [n for n, p in named.items() if muon and p.ndim == 5 and not n.startswith(_OUTER)]
-        outer = [n for n in named if n not in inner]
-        self._inner, self._outer = [named[n] for n in inner], [named[n] for n in outer]
+        names = [n for n, p in named.items() if muon and p.ndim == 5 and not n.startswith(_OUTER)]
+        inner, outer = [named[n] for n in names], [p for n, p in named.items() if n not in names]
         statistics = [b for b in network.buffers() if b.is_floating_point()]
-        self.memory = _moved_together([*self._outer, *self._inner, *statistics])
-        self._weights = nn.Parameter(self.memory[: sum(p.numel() for p in self._outer)])
-        self._weights.grad = torch.zeros_like(self._weights)
-        self._gradients = [seen_as(self._weights.grad, p) for p in self._outer]
+        self.weights: list[Tensor] = [*outer, *inner]
+        self.memory = _moved_together([*self.weights, *statistics])
+        together = nn.Parameter(self.memory[: sum(p.numel() for p in outer)])
+        together.grad = torch.zeros_like(together)
+        self._outer_gradients = [seen_as(together.grad, p) for p in outer]
         # the same memory seen as matrices, since torch's Muon takes nothing else
-        self._matrices = [nn.Parameter(_by_output(p.detach()).view(len(p), -1)) for p in self._inner]
+        self._matrices = [nn.Parameter(_by_output(p.detach()).view(len(p), -1)) for p in inner]
         self._parts: dict[str, torch.optim.Optimizer] = {
-            "adamw": torch.optim.AdamW([self._weights], weight_decay=weight_decay, fused=True)
+            "adamw": torch.optim.AdamW([together], weight_decay=weight_decay, fused=True)
         }
         if self._matrices:
             self._parts["muon"] = torch.optim.Muon(
                 self._matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
             )
 
-    def step(self, learning_rate: float) -> None:
-        """Move the weights along the gradients that they hold, and drop these."""
-        torch._foreach_copy_(self._gradients, [_taken(weight) for weight in self._outer])
-        for matrix, weight in zip(self._matrices, self._inner, strict=True):
-            matrix.grad = _by_output(_taken(weight)).flatten(1)
+    def step(self, gradients: list[Tensor] | tuple[Tensor, ...], learning_rate: float) -> None:
+        """Move the weights along their gradients, which come as `weights` do."""
+        count = len(self._outer_gradients)
+        torch._foreach_copy_(self._outer_gradients, gradients[:count])
+        for matrix, gradient in zip(self._matrices, gradients[count:], strict=True):
+            matrix.grad = _by_output(gradient).flatten(1)
         for part in self._parts.values():
             for group in part.param_groups:
                 group["lr"] = learning_rate
@@ -77,13 +78,6 @@ class Optimiser:
 def _by_output(weight: Tensor) -> Tensor:
     """(out, in, z, y, x) → (out, z, y, x, in), as it lies in memory."""
     return weight.permute(0, 2, 3, 4, 1)
-
-
-def _taken(weight: Tensor) -> Tensor:
-    """The gradient that a weight holds, which it drops."""
-    gradient, weight.grad = weight.grad, None
-    assert gradient is not None
-    return gradient
 
 
 def _moved_together(tensors: Sequence[Tensor]) -> Tensor:
