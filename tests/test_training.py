@@ -36,6 +36,7 @@ def same(a, b):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "model"
+    # of 150 steps F1 is 0.7 to 1 by the seed and by rounding
     return folder, train_model(dataset(), recipe(**QUICK, steps=250), folder)
 
 
@@ -208,10 +209,10 @@ def test_a_state_of_another_version_is_refused_in_words(tmp_path):
     with pytest.raises(Interrupted):
         train_model(dataset(), config, tmp_path, should_stop=StopAt(0))
     tensors, description = load_state(tmp_path)
-    del description["format"]
-    save_state(tmp_path, tensors, description)
-    with pytest.raises(TrainingError, match="begun by another etpick: begin again with --overwrite"):
-        train_model(dataset(), config, tmp_path, resume=True)
+    for other in (description | {"format": 1}, {k: v for k, v in description.items() if k != "format"}):
+        save_state(tmp_path, tensors, other)
+        with pytest.raises(TrainingError, match="begun by another etpick: begin again with --overwrite"):
+            train_model(dataset(), config, tmp_path, resume=True)
 
 
 def test_with_partial_labels_suspicious_places_are_not_held_against_the_network(monkeypatch):

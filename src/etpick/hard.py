@@ -29,14 +29,14 @@ def confused_places(
 ) -> list[list[float]]:
     """Where each subtomogram was most taken for a particle, well away from every labelled one.
 
-    logits (b, 1 + classes, z, y, x), labels and weights (b, z, y, x) as in training; reach_vx: (c,) radius of each
+    logits (b, 1 + classes, n, n, n), labels and weights (b, n, n, n) as in training; reach_vx: (c,) radius of each
     class in working voxels; stride: working voxels to an output voxel. Gives rows of chance, source number, z, y,
     x, at most one for each subtomogram.
     """
     reach = math.ceil((reach_vx.max() + _APART_VX) / stride)
     axis = torch.arange(labels.shape[-1], device=labels.device)
     cube = ((axis[:, None] - axis).abs() <= reach).float()
-    labelled = torch.einsum("nijk,zi,yj,xk->nzyx", (labels > 0).float(), cube, cube, cube)  # voxels around each
+    labelled = torch.einsum("nijk,zi,yj,xk->nzyx", (labels > 0).float(), cube, cube, cube)  # in the cube around each
     particle = 1 - by_class(logits).softmax(dim=0)[0].view(labels.shape)
     wrong = particle * (labelled < 0.5) * weights
     chances, flat = wrong.flatten(1).max(dim=1)

@@ -26,7 +26,7 @@ def pack(learner: Learner, sources: Sequence[Source], references: Sequence[Tenso
     for number, source in enumerate(sources):
         tensors |= {f"places/{number}/{k}": torch.from_numpy(getattr(source, k)) for k in _PLACES}
     tensors |= {f"averages/{n}": reference for n, reference in enumerate(references)}
-    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}  # safetensors wants nothing shared
 
 
 def unpack(tensors: Mapping[str, Tensor], learner: Learner, sources: Sequence[Source]) -> list[Source]:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from etpick.nn.networks import NETWORKS, FastNet, PaperNet, _halved, fold_normalisation
+from etpick.nn.networks import NETWORKS, FastNet, PaperNet, _halved, by_class, fold_normalisation
 
 
 def cost(network, edge):
@@ -79,3 +79,14 @@ def test_halving_is_pooling_and_keeps_precision_and_layout():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer PyTorch traces otherwise; OpenVINO asks for this
         assert "avg_pool3d" in str(torch.jit.trace(_halved, image).graph)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_voxels_of_a_class_lie_side_by_side(layout, kind):
+    logits = torch.randn(2, 3, 4, 5, 6).to(kind).to(memory_format=layout)
+    rows = by_class(logits)
+    assert rows.dtype == torch.float32
+    assert rows.is_contiguous()
+    for c in range(3):
+        assert torch.equal(rows[c].view(2, 4, 5, 6), logits[:, c].float())

@@ -30,7 +30,11 @@ def test_centres_come_back_from_the_source(seed):
 def test_a_grid_comes_from_where_its_points_come_from(seed, warp, stride):
     drawn = draw(seed, warp)
     points = np.indices((32 // stride,) * 3).reshape(3, -1).T * stride + (stride - 1) / 2
-    np.testing.assert_allclose(drawn.source_grid(stride).reshape(3, -1).T, drawn.to_source(points), atol=1e-9)
+    found, expected = drawn.source_grid(stride).reshape(3, -1).T, drawn.to_source(points)
+    if warp:
+        np.testing.assert_allclose(found, expected, atol=2e-9)
+    else:  # half voxels, at which faces of boxes lie
+        np.testing.assert_array_equal(found, expected)
 
 
 @given(seed=st.integers(0, 10_000))

@@ -7,6 +7,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from etpick.nn.networks import by_class
 
@@ -30,9 +31,10 @@ def weighted_loss(
 
 
 class _Weighted(torch.autograd.Function):
-    """The loss and its gradient in one go, in less than half the time of automatic differentiation.
+    """The loss with a gradient of its own, whose arrays are (classes, voxels) and few.
 
-    Voxels are columns, of which few are labelled; only these have more than one term.
+    Every known voxel has a share in the cross-entropy and in how much is found of each class; few are labelled, and
+    what concerns these alone is computed for these alone.
     """
 
     @staticmethod
@@ -40,54 +42,62 @@ class _Weighted(torch.autograd.Function):
         ctx: Any, logits: Tensor, labels: Tensor, weights: Tensor, foreground_weight: float, class_weight: float
     ) -> Tensor:
         x, truth, known = by_class(logits), labels.flatten()[None], weights.flatten()
-        classes = len(x)
-        at = ((truth[0] > 0) & (known > 0)).nonzero()[:, 0]
-        true = truth[:, at]
+        labelled = ((truth[0] > 0) & (known > 0)).nonzero()[:, 0]
+        true = truth[:, labelled]
 
         log_p = F.log_softmax(x, dim=0)
-        asked = known * torch.where(truth[0] > 0, foreground_weight, 1.0)
-        asked /= asked.sum().clamp_min(1)
-        loss = -(log_p.gather(0, truth)[0] @ asked)
+        share = known * torch.where(truth[0] > 0, foreground_weight, 1.0)
+        share /= share.sum().clamp_min(1)
+        loss: Tensor = -(log_p.gather(0, truth)[0] @ share)
         p = log_p.exp_()
 
-        # Tversky: (hit + 1) / (hit + α·spurious + β·missed + 1), of each class and, in the first place, of all together
-        q = p[:, at]
-        found, there, hit = p @ known, *x.new_zeros(2, classes)
-        there.index_add_(0, true[0], torch.ones_like(q[0]))
-        hit.index_add_(0, true[0], q.gather(0, true)[0])
-        found[0], there[0], hit[0] = found[1:].sum(), len(at), q[1:].sum()
-        share = (there > 0) / (there[1:] > 0).sum().clamp_min(1)
-        share[0] = 1
-        union = FALSE_POSITIVE_WEIGHT * found + FALSE_NEGATIVE_WEIGHT * there + 1  # α + β = 1: hits drop out
-        overlap = (hit + 1) / union
-        loss = loss + (share * (1 - overlap)).sum()
+        missing, slope, gain = _tversky(p @ known, p[:, labelled], true)
+        loss = loss + missing
+        gradient = torch.addr((share - known * (slope @ p)).expand_as(p), slope, known).mul_(p)
+        gradient.scatter_add_(0, truth, -share[None])
 
-        # by p: `slope` wherever something is known; in particles −share/union more for their class and for all together
-        spurious = FALSE_POSITIVE_WEIGHT * share * overlap / union
-        slope = spurious + spurious[0]
-        slope[0] = 0
-        gained = torch.zeros_like(q)
-        gained[1:] = -1 / union[0]
-        gained.scatter_add_(0, true, -(share / union)[true])
-        special = q * (gained - (q * gained).sum(dim=0))
-
-        if class_weight and classes > 2:
-            given = F.log_softmax(x[1:, at], dim=0)
-            each = class_weight / max(len(at), 1)
+        if class_weight and len(x) > 2:
+            given = F.log_softmax(x[1:, labelled], dim=0)
+            each = class_weight / max(len(labelled), 1)
             loss = loss - each * given.gather(0, true - 1).sum()
-            special[1:] += each * given.exp()
-            special.scatter_add_(0, true, torch.full_like(q[:1], -each))
+            gain[1:] += each * given.exp()
+            gain.scatter_add_(0, true, torch.full_like(gain[:1], -each))
+        gradient.index_add_(1, labelled, gain)
 
-        gradient = torch.addr((asked - known * (slope @ p)).expand_as(p), slope, known).mul_(p)
-        gradient.scatter_add_(0, truth, -asked[None])
-        gradient.index_add_(1, at, special)
-        ctx.save_for_backward(torch.empty_like(logits).copy_(gradient.view(logits.movedim(1, 0).shape).movedim(0, 1)))
-        total: Tensor = loss
-        return total
+        like_logits = torch.empty_like(logits)
+        like_logits.movedim(1, 0).copy_(gradient.view(like_logits.movedim(1, 0).shape))
+        ctx.save_for_backward(like_logits)
+        return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.saved_tensors[0] * gradients[0], None, None, None, None
+
+
+def _tversky(found: Tensor, p: Tensor, true: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Tversky losses, 1 − (hit + 1) / (hit + α·spurious + β·missed + 1): their mean over the classes present plus that
+    of all particles as one.
+
+    found: (1 + classes,) sums of p over known voxels. p: (1 + classes, n) of the labelled voxels, and their classes
+    true: (1, n). Gives the loss, its slope (1 + classes,) by p in any known voxel, and what its gradient by the logits
+    (1 + classes, n) of the labelled voxels has besides.
+    """
+    found, (there, hit) = found.clone(), found.new_zeros(2, len(found))
+    there.index_add_(0, true[0], torch.ones_like(p[0]))
+    hit.index_add_(0, true[0], p.gather(0, true)[0])
+    found[0], there[0], hit[0] = found[1:].sum(), p.shape[1], p[1:].sum()  # in the first place all particles as one
+    share = (there > 0) / (there[1:] > 0).sum().clamp_min(1)
+    share[0] = 1
+    union = FALSE_POSITIVE_WEIGHT * found + FALSE_NEGATIVE_WEIGHT * there + 1  # α + β = 1: hits drop out
+    overlap = (hit + 1) / union
+    slope = FALSE_POSITIVE_WEIGHT * share * overlap / union
+    slope[1:] += slope[0].clone()
+    slope[0] = 0
+    by_p = torch.zeros_like(p)  # of a labelled voxel: by its class, and by all particles as one
+    by_p[1:] = -1 / union[0]
+    by_p.scatter_add_(0, true, -(share / union)[true])
+    return (share * (1 - overlap)).sum(), slope, p * (by_p - (p * by_p).sum(dim=0))
 
 
 def dice_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -104,10 +114,3 @@ def dice_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:
     return F.one_hot(labels, classes).movedim(-1, 1).to(torch.float32)
-
-
-def _tversky(p: Tensor, g: Tensor) -> Tensor:
-    axes = (0, 2, 3, 4)
-    hit = (p * g).sum(axes)
-    spurious, missed = p.sum(axes) - hit, g.sum(axes) - hit
-    return (hit + 1) / (hit + FALSE_POSITIVE_WEIGHT * spurious + FALSE_NEGATIVE_WEIGHT * missed + 1)

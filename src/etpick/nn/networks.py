@@ -224,9 +224,9 @@ class FastNet(nn.Module):
 
 
 def by_class(logits: Tensor) -> Tensor:
-    """(b, 1 + classes, z, y, x) → (1 + classes, voxels), float32: PyTorch's softmax is slow where classes lie side by
-    side in memory, as convolutions leave them."""
-    return logits.movedim(1, 0).to(torch.float32, memory_format=torch.contiguous_format).flatten(1)
+    """(b, 1 + classes, z, y, x) → (1 + classes, voxels), float32, the voxels of a class side by side in memory, where
+    convolutions leave the classes of a voxel so."""
+    return logits.movedim(1, 0).to(torch.float32, memory_format=torch.contiguous_format).contiguous().flatten(1)
 
 
 Network = PaperNet | FastNet

@@ -62,9 +62,10 @@ class Warp:
         return np.asarray(points)
 
     def source_grid(self, stride: int) -> FloatArray:
-        """(3, n, n, n) what `to_source` gives for the centres of all cubes of `stride`³ voxels."""
+        """(3, n, n, n) what `to_source` gives for the centres of all cubes of `stride`³ voxels; half voxels exactly."""
         along = _hats(self.size, stride)
-        return np.asarray(np.einsum("ijkl,zj,yk,xl->izyx", self.source_knots, along, along, along, optimize=True))
+        grid = np.einsum("ijkl,zj,yk,xl->izyx", self.source_knots, along, along, along, optimize=True)
+        return np.asarray(grid.round(9))
 
     @property
     def source_knots(self) -> FloatArray:
