@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from etpick.errors import EtpickError
-from etpick.nn.networks import Network, by_class
+from etpick.nn.networks import Network
 
 CPU: Final = torch.device("cpu")
 Result = TypeVar("Result")
@@ -61,8 +61,7 @@ class TorchEngine:
         )
         with torch.inference_mode(), half_precision(self.device), tuned:
             x = image[None, None].to(self.device, self._dtype)
-            logits = self.network(x.to(memory_format=torch.channels_last_3d))
-            p = by_class(logits).softmax(dim=0)[1:].view(-1, *logits.shape[2:])
+            p = self.network(x.to(memory_format=torch.channels_last_3d)).float().softmax(dim=1)[0, 1:]
             return p.sum(dim=0), p.to(torch.float16)
 
 
