@@ -249,13 +249,13 @@ def test_partial_training_leaves_out_unlabelled_particles_and_resumes_to_the_sam
         replace(i, particles=i.particles.select(slice(None, None, 2 if not i.validate else 1))) for i in dataset().items
     )
     data = Dataset(CLASSES, items, partial_labels=True)
-    config = recipe(**QUICK | {"validations": 5}, steps=70, learning_rate=1e-2)
+    config = recipe(**QUICK | {"validations": 5}, steps=120, learning_rate=2e-3)
     said = []
     whole = train_model(data, config, on_progress=lambda p: said.append(p.message))
     doubtful = [int(m.split()[0]) for m in said if "may be particles" in m]
-    assert max(doubtful, default=0) > 0  # judged once or twice, as the network's rounding will have it
+    assert len(doubtful) > 1 and min(doubtful) > 0
     with pytest.raises(Interrupted):
-        train_model(data, config, tmp_path / "m", should_stop=StopAt(50))
+        train_model(data, config, tmp_path / "m", should_stop=StopAt(90))
     assert same(whole, train_model(data, config, tmp_path / "m", resume=True))
 
 
