@@ -44,9 +44,8 @@ def folder(tmp_path_factory):
     said = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("etpick.training.can_quantise", lambda: True)
-        train_model(
-            dataset(), recipe(**QUICK, steps=80, learning_rate=1e-2), path, on_progress=lambda p: said.append(p.message)
-        )
+        # of 80 steps at a higher rate rounding decided whether a copy was good enough
+        train_model(dataset(), recipe(**QUICK, steps=250), path, on_progress=lambda p: said.append(p.message))
     assert any(line.startswith("int8 copy: F1") for line in said)
     return path
 
